@@ -1,0 +1,123 @@
+/*
+ * limits.h: every maximum of the product, by name, in one place.
+ *
+ * A buffer, queue, cache, retry or loop that has no entry here has a bug. Units are in the names.
+ * Both halves include this file; a value that both must agree on says so.
+ */
+#ifndef TG_COMMON_LIMITS_H
+#define TG_COMMON_LIMITS_H
+
+/* --- the contract between edge and orchestrator (both halves compare it at the handshake) --- */
+#define TG_CONTRACT_VERSION 1
+#define TG_SHARD_HASH_NAME "fnv1a64"
+#define TG_SHARD_COUNT_DEFAULT 16
+#define TG_SHARD_COUNT_MAX 100 /* two digits in the hash tag {s07} */
+
+/* --- text --- */
+#define TG_ERROR_MAX_BYTES 512
+#define TG_PREFIX_MAX_BYTES 32      /* the `tg` of tg:{s07}:events */
+#define TG_KEY_MAX_BYTES 128        /* a whole Redis key */
+#define TG_TENANT_MAX_BYTES 64      /* [A-Za-z0-9._-] */
+#define TG_SOURCE_NAME_MAX_BYTES 64 /* [A-Za-z0-9._-] */
+#define TG_CLIENT_MAX_BYTES 255
+#define TG_EVENT_ID_MAX_BYTES 48 /* s07-18446744073709551615-18446744073709551615 and NUL */
+#define TG_CORRELATION_ID_MAX_BYTES 128
+#define TG_TRACEPARENT_BYTES 55   /* W3C Trace Context, version 00 */
+#define TG_IDEM_KEY_MAX_BYTES 255 /* design section 3 */
+#define TG_IDEM_DIGEST_BYTES 16
+#define TG_SHA256_BYTES 32
+#define TG_POSTING_KEY_BYTES 16 /* 32 hex digits on the wire */
+
+/* --- tokens --- */
+#define TG_TOKEN_MAX_BYTES 8192
+#define TG_TOKEN_JSON_DEPTH_MAX 16
+#define TG_JWKS_FILE_MAX_BYTES (256 * 1024)
+#define TG_JWKS_KEYS_MAX 64
+#define TG_RSA_MIN_BITS 2048
+#define TG_RSA_MAX_BITS 8192
+#define TG_AUDIENCES_MAX 8
+#define TG_SCOPES_MAX 64 /* in one directive, and read of one token */
+#define TG_SCOPE_MAX_BYTES 128
+
+/* --- signatures --- */
+#define TG_SECRETS_FILE_MAX_BYTES (16 * 1024 * 1024)
+#define TG_SECRETS_PER_NAME_MAX 8 /* all valid at once: rotation */
+#define TG_SECRET_MIN_BYTES 24    /* Standard Webhooks: 24 to 64 bytes */
+#define TG_SECRET_MAX_BYTES 64
+#define TG_SIGNATURES_PER_HEADER_MAX 16
+#define TG_SIGNATURE_HEADER_MAX_BYTES 4096
+#define TG_WEBHOOK_ID_MAX_BYTES 255
+
+/* --- events --- */
+#define TG_BODY_MAX_BYTES                                                                          \
+    (1024 * 1024) /* hard ceiling at the edge; client_max_body_size is lower */
+#define TG_EVENT_JSON_DEPTH_MAX 32
+#define TG_CE_ATTRIBUTE_MAX_BYTES 255 /* id, source, type, subject, time, dataschema */
+#define TG_STREAM_FIELDS 15
+
+/* --- edge: rates --- */
+#define TG_RATES_MAX 8 /* tally_rate lines that apply to one request */
+#define TG_RATE_NAME_MAX_BYTES 64
+#define TG_RATE_PER_SECOND_MAX 1000000
+#define TG_RATE_BURST_MAX 1000000
+#define TG_RATE_COST_MAX 1000000
+
+/* --- orchestrator: intake --- */
+#define TG_INTAKE_BATCH_MAX 256 /* stream entries decided and journalled together */
+#define TG_INTAKE_BLOCK_MS 1000
+#define TG_INTAKE_CLAIM_IDLE_MS 30000
+#define TG_TENANTS_MAX 10000
+#define TG_SOURCES_PER_TENANT_MAX 64
+#define TG_DESTINATIONS_PER_TENANT_MAX 64
+#define TG_POSTINGS_PER_OBJECT_MAX 16
+#define TG_VIOLATIONS_MAX 64
+#define TG_VALIDATE_ARRAY_MAX 500 /* POST /v1/time-entries/validate */
+
+/* --- orchestrator: rules --- */
+#define TG_LUA_MEMORY_MAX_BYTES (32 * 1024 * 1024)
+#define TG_LUA_INSTRUCTIONS_MAX 2000000 /* one call of one rule */
+#define TG_LUA_FILE_MAX_BYTES (1024 * 1024)
+#define TG_RULE_FILES_MAX 512
+#define TG_RULE_PATH_MAX_BYTES 512
+#define TG_RE_MATCH_LIMIT 100000
+#define TG_RE_DEPTH_LIMIT 1000
+#define TG_RE_PATTERN_MAX_BYTES 1024
+#define TG_RE_SUBJECT_MAX_BYTES 65536
+#define TG_LUA_STRING_MAX_BYTES (1024 * 1024)
+
+/* --- orchestrator: master data --- */
+#define TG_MASTER_FILE_MAX_BYTES (64 * 1024 * 1024)
+#define TG_YAML_FILE_MAX_BYTES (4 * 1024 * 1024)
+#define TG_YAML_DEPTH_MAX 32
+
+/* --- orchestrator: journal --- */
+#define TG_JOURNAL_QUEUE_MAX 4096 /* batches waiting for the journal thread */
+#define TG_JOURNAL_GROUP_MAX 512  /* batches in one commit */
+#define TG_JOURNAL_BATCH_OPS_MAX 16384
+#define TG_JOURNAL_PAGE_MAX 1000 /* rows of one list query */
+#define TG_AUDIT_DETAIL_MAX_BYTES 4096
+
+/* --- orchestrator: dispatch --- */
+#define TG_OPEN_POSTINGS_MAX 8192 /* postings held in memory over all destinations */
+#define TG_DEST_WINDOW_MAX 1024   /* of one destination */
+#define TG_DEST_CONCURRENCY_MAX 256
+#define TG_ACTIONS_MAX 4096 /* one step of the engine */
+#define TG_RETRY_ATTEMPTS_MAX 12
+#define TG_RETRY_BASE_MS 1000
+#define TG_RETRY_CAP_MS (15 * 60 * 1000)
+#define TG_LOOKUP_ATTEMPTS_MAX 5
+#define TG_BREAKER_FAILURES 5
+#define TG_BREAKER_OPEN_MS 10000
+#define TG_CONNECT_REF_MAX_BYTES 128 /* the destination's own reference of a posting */
+#define TG_CONNECT_DETAIL_MAX_BYTES 256
+#define TG_FILE_LINE_MAX_BYTES 2048
+#define TG_FILE_BATCH_MAX 256
+
+/* --- orchestrator: API --- */
+#define TG_API_THREADS_MAX 32
+#define TG_API_CONNECTIONS_MAX 1024
+#define TG_API_BODY_MAX_BYTES (1024 * 1024)
+#define TG_API_TIMEOUT_S 30
+#define TG_STOP_DEADLINE_MS 20000 /* SIGTERM: finish what is in flight, then leave */
+
+#endif
