@@ -1,0 +1,477 @@
+
+/*
+ * ngx_http_tally.h: the edge.  One request's way through the module:
+ *
+ *   ACCESS      token.c       bearer token -> verified -> scope; or the
+ *                             signature headers' form and time window
+ *   CONTENT     publish.c     body -> SHA-256 -> signature -> CloudEvent ->
+ *                             allow-list -> one script call -> 202
+ *   PRECONTENT  precontent.c  proxied locations: (body -> signature ->)
+ *                             one script call (rates) -> on to proxy_pass
+ *
+ * The configuration is read-only after load.  All state of a request is in
+ * its ngx_http_tally_ctx_t; all state of a worker is in the link, issuer,
+ * secret and cache objects that init_process creates.  Only counters are in
+ * shared memory.
+ *
+ * Ownership: conf objects live in the cycle's pool; ctx in r->pool; an op
+ * lives on the heap, because hiredis keeps it until its reply comes, which
+ * may be after the request is gone.
+ */
+
+#ifndef _NGX_HTTP_TALLY_H_INCLUDED_
+#define _NGX_HTTP_TALLY_H_INCLUDED_
+
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include "common/admit.h"
+#include "common/cloudevent.h"
+#include "common/jwt.h"
+#include "common/problem.h"
+#include "common/rate.h"
+#include "common/scope.h"
+#include "common/secrets.h"
+#include "common/signature.h"
+#include "common/stream.h"
+
+
+/* limits of the edge; those both halves share are in common/limits.h */
+
+#define NGX_HTTP_TALLY_REDIS_MAX          16     /* tally_redis objects */
+#define NGX_HTTP_TALLY_ISSUERS_MAX        16
+#define NGX_HTTP_TALLY_SCOPE_RULES_MAX    16     /* per location */
+#define NGX_HTTP_TALLY_PENDING_MAX        4096   /* ops per link */
+#define NGX_HTTP_TALLY_OBUF_MAX           (64 * 1024 * 1024)
+#define NGX_HTTP_TALLY_CACHE_MAX          1024   /* verified tokens a worker */
+#define NGX_HTTP_TALLY_WATCH_MS           1000   /* key and secret files */
+#define NGX_HTTP_TALLY_BACKOFF_MIN_MS     50
+#define NGX_HTTP_TALLY_BACKOFF_MAX_MS     3000
+#define NGX_HTTP_TALLY_DETAIL_MAX         512
+#define NGX_HTTP_TALLY_PROBLEM_MAX        2048
+#define NGX_HTTP_TALLY_RETRY_AFTER_S      1      /* with 503 */
+
+
+typedef struct ngx_http_tally_redis_s   ngx_http_tally_redis_t;
+typedef struct ngx_http_tally_link_s    ngx_http_tally_link_t;
+typedef struct ngx_http_tally_issuer_s  ngx_http_tally_issuer_t;
+typedef struct ngx_http_tally_secret_s  ngx_http_tally_secret_t;
+typedef struct ngx_http_tally_op_s      ngx_http_tally_op_t;
+typedef struct ngx_http_tally_ctx_s     ngx_http_tally_ctx_t;
+
+
+/*
+ * Checks that tally_failure knows.  SIGNATURE and TOKEN never touch Redis.
+ */
+
+#define NGX_HTTP_TALLY_CHECK_RATE         0x01
+#define NGX_HTTP_TALLY_CHECK_IDEMPOTENCY  0x02
+#define NGX_HTTP_TALLY_CHECK_PUBLISH      0x04
+
+
+/* tally_redis: one object a directive, shared by all locations that use it */
+
+struct ngx_http_tally_redis_s {
+    ngx_str_t                    name;          /* "default" */
+    ngx_str_t                    url;           /* as written, for messages */
+    ngx_addr_t                   addr;          /* resolved at load time */
+    ngx_str_t                    numeric_host;  /* NUL-terminated; or path */
+    in_port_t                    port;
+    unsigned                     is_unix:1;
+    ngx_uint_t                   db;
+    ngx_str_t                    user;
+    ngx_str_t                    password_file; /* full path; read by link */
+    ngx_str_t                    prefix;        /* "tg" */
+    ngx_msec_t                   timeout;
+    ngx_msec_t                   connect_timeout;
+    ngx_uint_t                   shards;        /* shards=16 */
+    unsigned                     needs_aof:1;   /* a location publishes here */
+    ngx_uint_t                   index;         /* in main conf, of its link */
+};
+
+
+/* tally_issuer */
+
+struct ngx_http_tally_issuer_s {
+    ngx_str_t                    name;
+    struct tg_jwt_policy         policy;        /* views into cycle memory */
+    ngx_str_t                    jwks_file;     /* full path */
+    struct tg_jwks              *keys;          /* of this process; may be NULL */
+    ngx_uint_t                   generation;    /* +1 with each new key set */
+    time_t                       mtime;
+    off_t                        size;
+    ngx_file_uniq_t              uniq;
+};
+
+
+/* tally_secret, tally_secrets: a watched table */
+
+struct ngx_http_tally_secret_s {
+    ngx_str_t                    name;          /* "" for tally_secrets */
+    ngx_str_t                    file;          /* full path */
+    struct tg_secrets           *table;         /* of this process; or NULL */
+    time_t                       mtime;
+    off_t                        size;
+    ngx_file_uniq_t              uniq;
+};
+
+
+typedef struct {
+    ngx_uint_t                   methods;       /* NGX_HTTP_GET|...; 0: all */
+    enum tg_scope_mode           mode;
+    struct tg_str                scopes[TG_SCOPES_MAX];
+    size_t                       count;
+} ngx_http_tally_scope_rule_t;
+
+
+typedef struct {
+    ngx_str_t                    name;
+    struct tg_rate               rate;
+    ngx_http_complex_value_t    *key;           /* NULL: client */
+    ngx_http_complex_value_t    *cost;          /* NULL: 1 */
+} ngx_http_tally_rate_t;
+
+
+typedef enum {
+    NGX_HTTP_TALLY_IDEM_OFF = 0,
+    NGX_HTTP_TALLY_IDEM_OPTIONAL,
+    NGX_HTTP_TALLY_IDEM_REQUIRED
+} ngx_http_tally_idem_e;
+
+
+typedef enum {
+    NGX_HTTP_TALLY_PUBLISH_OFF = 0,
+    NGX_HTTP_TALLY_PUBLISH_CLOUDEVENTS,
+    NGX_HTTP_TALLY_PUBLISH_TYPE
+} ngx_http_tally_publish_e;
+
+
+typedef struct {
+    ngx_array_t                  redis;         /* ngx_http_tally_redis_t * */
+    ngx_array_t                  issuers;       /* ngx_http_tally_issuer_t * */
+    ngx_array_t                  secrets;       /* ngx_http_tally_secret_t * */
+    ngx_shm_zone_t              *zone;          /* counters; may be NULL */
+} ngx_http_tally_main_conf_t;
+
+
+typedef struct {
+    ngx_http_tally_redis_t      *redis;
+
+    ngx_flag_t                   auth;          /* tally_auth given, not off */
+    ngx_array_t                 *auth_issuers;  /* ngx_http_tally_issuer_t * */
+    ngx_array_t                 *scopes;        /* ..._scope_rule_t */
+    ngx_http_complex_value_t    *tenant;
+
+    ngx_flag_t                   signature;     /* standard */
+    ngx_http_complex_value_t    *signature_secret;
+    time_t                       signature_tolerance;
+    ngx_uint_t                   signature_failure;  /* 401 */
+
+    ngx_http_complex_value_t    *allow_types;
+    ngx_http_complex_value_t    *allow_sources;
+
+    ngx_array_t                 *rates;         /* ngx_http_tally_rate_t */
+
+    ngx_uint_t                   idempotency;   /* ngx_http_tally_idem_e */
+    ngx_http_complex_value_t    *idem_key;      /* NULL: the default headers */
+    time_t                       idem_ttl;
+
+    ngx_uint_t                   publish;       /* ngx_http_tally_publish_e */
+    ngx_http_complex_value_t    *publish_type;
+    ngx_http_complex_value_t    *publish_source;
+    ngx_http_complex_value_t    *publish_subject;
+    ngx_array_t                 *publish_media; /* ngx_str_t */
+    unsigned                     ack_memory:1;  /* ack=memory; default aof */
+
+    ngx_uint_t                   failure_allow; /* mask of CHECK_* */
+    ngx_uint_t                   failure_set;   /* mask of CHECK_* given */
+} ngx_http_tally_loc_conf_t;
+
+
+/* where a request is; one handler each, closed is a state */
+
+typedef enum {
+    NGX_HTTP_TALLY_START = 0,
+    NGX_HTTP_TALLY_ADMITTED,      /* ACCESS passed */
+    NGX_HTTP_TALLY_BODY,          /* reading it */
+    NGX_HTTP_TALLY_WAITING,       /* an op is out */
+    NGX_HTTP_TALLY_DECIDED,       /* reply or time-out is in ctx */
+    NGX_HTTP_TALLY_ANSWERED       /* nothing more to do */
+} ngx_http_tally_state_e;
+
+
+/* what the op brought back */
+
+typedef enum {
+    NGX_HTTP_TALLY_OP_PENDING = 0,
+    NGX_HTTP_TALLY_OP_REPLY,        /* ctx->reply is valid */
+    NGX_HTTP_TALLY_OP_NOT_SENT,     /* no link: nothing happened in Redis */
+    NGX_HTTP_TALLY_OP_BUSY,         /* Redis refused: nothing happened */
+    NGX_HTTP_TALLY_OP_UNKNOWN,      /* sent, no answer in time: outcome unknown */
+    NGX_HTTP_TALLY_OP_FAULT         /* an answer that should not be: 500 */
+} ngx_http_tally_outcome_e;
+
+
+struct ngx_http_tally_ctx_s {
+    ngx_http_request_t          *request;
+    ngx_http_tally_state_e       state;
+
+    ngx_str_t                    correlation_id;
+    ngx_str_t                    traceparent;    /* well-formed or empty */
+
+    /* ACCESS */
+    struct tg_jwt                jwt;            /* claims: own reference */
+    unsigned                     has_token:1;
+    ngx_str_t                    client;
+    ngx_str_t                    tenant;
+    ngx_str_t                    subject;        /* of the token */
+    ngx_str_t                    scope;          /* space separated */
+
+    /* body */
+    ngx_str_t                    body;           /* in one piece */
+    unsigned char                body_sha256[TG_SHA256_BYTES];
+
+    /* event */
+    struct tg_cloudevent         event;          /* cleared by cleanup */
+    ngx_str_t                    event_type;
+    ngx_str_t                    event_source;
+    ngx_str_t                    event_subject;
+
+    /* idempotency */
+    ngx_str_t                    idem_key;       /* empty: none */
+
+    /* the one script call */
+    ngx_http_tally_op_t         *op;             /* while WAITING */
+    ngx_http_tally_outcome_e     outcome;
+    struct tg_admit_reply        reply;
+
+    /* for the log and the answer */
+    ngx_str_t                    decision;       /* accepted refused error */
+    ngx_str_t                    reason;         /* problem code or verdict */
+};
+
+
+/* metrics: the one table; X(enumerator, name, label text or "", help) */
+
+#define NGX_HTTP_TALLY_METRIC_TABLE(X)                                        \
+    X(REQUESTS, "tallygate_edge_requests_total", "",                          \
+      "Requests that reached a tally location")                               \
+    X(ACCEPTED, "tallygate_edge_decisions_total", "decision=\"accepted\"",    \
+      "Decisions")                                                            \
+    X(REPLAYED, "tallygate_edge_decisions_total", "decision=\"replayed\"",    \
+      "Decisions")                                                            \
+    X(PASSED, "tallygate_edge_decisions_total", "decision=\"passed\"",        \
+      "Decisions")                                                            \
+    X(CACHE_HIT, "tallygate_edge_token_cache_total", "result=\"hit\"",        \
+      "Look-ups of verified tokens")                                          \
+    X(CACHE_MISS, "tallygate_edge_token_cache_total", "result=\"miss\"",      \
+      "Look-ups of verified tokens")                                          \
+    X(REDIS_CALLS, "tallygate_edge_redis_calls_total", "",                    \
+      "Script calls sent")                                                    \
+    X(REDIS_TIMEOUTS, "tallygate_edge_redis_timeouts_total", "",              \
+      "Script calls without an answer in time")                               \
+    X(REDIS_CONNECTS, "tallygate_edge_redis_connects_total", "",              \
+      "Handshakes that succeeded")                                            \
+    X(REDIS_FAILURES, "tallygate_edge_redis_failures_total", "",              \
+      "Links lost or refused")                                                \
+    X(RATE_UNCHECKED, "tallygate_edge_rate_unchecked_total", "",              \
+      "Requests let pass without a rate check, Redis being away")             \
+    X(KEYS_RELOADED, "tallygate_edge_keys_reloaded_total", "",                \
+      "Key sets and secret files read anew")                                  \
+    X(KEYS_REFUSED, "tallygate_edge_keys_refused_total", "",                  \
+      "Key sets and secret files that did not parse; the old stay")           \
+    X(UNKNOWN_KID, "tallygate_edge_unknown_kid_total", "",                    \
+      "Tokens with a key id that is in no set")
+
+#define NGX_HTTP_TALLY_METRIC_ENUM(name, text, label, help)                   \
+    NGX_HTTP_TALLY_METRIC_##name,
+
+typedef enum {
+    NGX_HTTP_TALLY_METRIC_TABLE(NGX_HTTP_TALLY_METRIC_ENUM)
+    /* then one tallygate_edge_refused_total{code="..."} for each problem */
+    NGX_HTTP_TALLY_METRIC_REFUSED_FIRST,
+    NGX_HTTP_TALLY_METRIC_COUNT = NGX_HTTP_TALLY_METRIC_REFUSED_FIRST
+                                  + TG_PROBLEM_COUNT
+} ngx_http_tally_metric_e;
+
+
+extern ngx_module_t  ngx_http_tally_module;
+
+
+/* ngx_str_t and tg_str are the same two words in another order */
+
+static ngx_inline struct tg_str
+ngx_http_tally_tg(const ngx_str_t *s)
+{
+    struct tg_str  t;
+
+    t.data = s->data;
+    t.len = s->len;
+
+    return t;
+}
+
+
+/* ---- _ctx.c ---- */
+
+/*
+ * The request's ctx, made at the first call with correlation id and
+ * traceparent set.  Found again after an internal redirect (r->ctx[] is
+ * zeroed then) through its pool cleanup.  NULL: out of memory.
+ */
+ngx_http_tally_ctx_t *ngx_http_tally_get_ctx(ngx_http_request_t *r);
+
+/* The same, but never makes one: for variables and the log. */
+ngx_http_tally_ctx_t *ngx_http_tally_find_ctx(ngx_http_request_t *r);
+
+
+/* ---- _conf.c: setters of directives (see the table in _module.c) ---- */
+
+char *ngx_http_tally_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_tally_issuer(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_tally_auth(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_tally_scope(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_tally_secret(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_tally_secrets(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_tally_signature(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_tally_allow(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_tally_rate(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_tally_idempotency(ngx_conf_t *cf, ngx_command_t *cmd,
+    void *conf);
+char *ngx_http_tally_publish(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_tally_failure(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_tally_zone(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_tally_metrics(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+
+/* ---- _token.c ---- */
+
+/* ACCESS phase handler: token and scope, or the signature's headers. */
+ngx_int_t ngx_http_tally_access_handler(ngx_http_request_t *r);
+
+
+/* ---- _cache.c: verified tokens of this worker ---- */
+
+ngx_int_t ngx_http_tally_cache_init(ngx_cycle_t *cycle);
+void ngx_http_tally_cache_done(void);
+
+/*
+ * Fills *out with a copy that owns its own reference, NGX_OK, or
+ * NGX_DECLINED.  exp is re-checked by the caller (tg_jwt_recheck).
+ */
+ngx_int_t ngx_http_tally_cache_get(const unsigned char *digest,
+    ngx_http_tally_issuer_t *issuer, struct tg_jwt *out);
+void ngx_http_tally_cache_put(const unsigned char *digest,
+    ngx_http_tally_issuer_t *issuer, const struct tg_jwt *jwt);
+
+
+/* ---- _watch.c: key sets and secrets of this worker ---- */
+
+ngx_int_t ngx_http_tally_watch_init(ngx_cycle_t *cycle,
+    ngx_http_tally_main_conf_t *mcf);
+void ngx_http_tally_watch_done(ngx_http_tally_main_conf_t *mcf);
+
+
+/* ---- _signature.c ---- */
+
+/*
+ * Both set ctx->client to hook:SOURCE and answer with the problem's code in
+ * *code (and a detail) when they return NGX_DECLINED; NGX_OK: go on.
+ */
+ngx_int_t ngx_http_tally_signature_precheck(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx, ngx_str_t *detail);
+ngx_int_t ngx_http_tally_signature_verify(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx, ngx_str_t *detail);
+
+
+/* ---- _event.c ---- */
+
+/*
+ * Media type, CloudEvent or type=, allow-list: fills ctx->event_*.
+ * NGX_OK, NGX_DECLINED with *code and *detail, NGX_ERROR.
+ */
+ngx_int_t ngx_http_tally_event_read(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx, enum tg_problem_code *code, ngx_str_t *detail);
+
+
+/* ---- _link.c, _handshake.c: the one connection a worker and Redis ---- */
+
+ngx_int_t ngx_http_tally_link_init(ngx_cycle_t *cycle,
+    ngx_http_tally_main_conf_t *mcf);
+void ngx_http_tally_link_done(void);
+
+/* Handshake done and not being torn down. */
+ngx_uint_t ngx_http_tally_link_ready(ngx_http_tally_redis_t *redis);
+
+
+/* ---- _op.c ---- */
+
+/*
+ * Sends the script call for ctx and arms the deadline.  NGX_AGAIN: wait,
+ * the request will be resumed through its posted write event with
+ * ctx->state DECIDED; NGX_OK: ctx->outcome is already there (no link);
+ * NGX_ERROR: out of memory.
+ */
+ngx_int_t ngx_http_tally_op_start(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx);
+
+
+/* ---- _admit.c: arguments of the script, and its reply ---- */
+
+typedef struct {
+    int                          argc;
+    const char                 **argv;          /* EVALSHA sha nkeys ... */
+    size_t                      *argvlen;
+    size_t                       nrates;
+} ngx_http_tally_call_t;
+
+/* Builds the call in r->pool.  NGX_OK, NGX_ERROR, or NGX_DECLINED (*code). */
+ngx_int_t ngx_http_tally_admit_build(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx, ngx_http_tally_call_t *call,
+    enum tg_problem_code *code, ngx_str_t *detail);
+
+
+/* ---- _publish.c, _precontent.c ---- */
+
+ngx_int_t ngx_http_tally_publish_handler(ngx_http_request_t *r);
+ngx_int_t ngx_http_tally_precontent_handler(ngx_http_request_t *r);
+
+
+/* ---- _answer.c ---- */
+
+/*
+ * Sends application/problem+json with the headers that belong to the code
+ * (WWW-Authenticate, RateLimit*, Retry-After, X-Correlation-ID), counts it,
+ * sets decision and reason, logs at INFO.  status 0: the table's.  Returns
+ * what ngx_http_finalize_request wants.  Not through error_page.
+ */
+ngx_int_t ngx_http_tally_refuse(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx, enum tg_problem_code code, ngx_uint_t status,
+    ngx_str_t *detail);
+
+/* 202 with Location and {"id","status"}; Idempotent-Replayed on a replay. */
+ngx_int_t ngx_http_tally_accept(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx);
+
+/* RateLimit, RateLimit-Policy and X-Correlation-ID, also on proxied answers. */
+ngx_int_t ngx_http_tally_add_headers(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx);
+
+
+/* ---- _vars.c ---- */
+
+ngx_int_t ngx_http_tally_add_variables(ngx_conf_t *cf);
+
+
+/* ---- _metrics.c ---- */
+
+void ngx_http_tally_count(ngx_uint_t metric);
+void ngx_http_tally_count_refused(enum tg_problem_code code);
+ngx_int_t ngx_http_tally_metrics_handler(ngx_http_request_t *r);
+ngx_int_t ngx_http_tally_init_zone(ngx_shm_zone_t *shm_zone, void *data);
+
+
+#endif /* _NGX_HTTP_TALLY_H_INCLUDED_ */
