@@ -1,0 +1,60 @@
+/*
+ * connect.h: the only place that talks to the outside. A connector sends postings to one
+ * destination and looks them up by key; it decides nothing and remembers nothing the journal
+ * should know.
+ *
+ * All calls and callbacks are on the loop thread. The result of every job comes exactly once, also
+ * on close (then TG_OUTCOME_IN_DOUBT if it may have been sent, TG_OUTCOME_RETRY if surely not).
+ *
+ * Ownership: jobs are copied; the strings of a result are valid inside the callback only.
+ */
+#ifndef TG_CONNECT_CONNECT_H
+#define TG_CONNECT_CONNECT_H
+
+#include <uv.h>
+
+#include "core/config.h"
+#include "core/engine.h"
+
+struct tg_connector;
+
+struct tg_connect_job {
+    int64_t posting;
+    char key[2 * TG_POSTING_KEY_BYTES + 1]; /* hex */
+    const char *kind, *leg, *payload;       /* payload: JSON */
+    const char *subject, *correlation_id;
+    unsigned attempt;
+};
+
+struct tg_connect_result {
+    int64_t posting;
+    bool is_lookup;
+    enum tg_outcome outcome; /* of a send */
+    enum tg_lookup lookup;   /* of a look-up */
+    const char *ref;         /* the destination's reference; NULL: none */
+    const char *detail;      /* for a person; NULL: none */
+    const char *exception;   /* REJECTED: code of the catalogue; NULL: destination_rejected */
+    int64_t retry_after_ms;
+};
+
+typedef void (*tg_connect_done)(void *arg, const struct tg_connect_result *result);
+typedef void (*tg_connect_closed)(void *arg);
+
+struct tg_connector_ops {
+    const char *name; /* "file" */
+    enum tg_dedupe dedupe;
+    int64_t idempotency_ttl_ms;
+    int64_t max_execution_ms;
+    /* Recovers what a crash left (torn lines), creates directories. NULL with err. */
+    struct tg_connector *(*open)(uv_loop_t *loop, const struct tg_config_destination *d,
+                                 tg_connect_done done, void *arg, struct tg_error *err);
+    int (*send)(struct tg_connector *c, const struct tg_connect_job *job);   /* 0, -1: no memory */
+    int (*lookup)(struct tg_connector *c, const struct tg_connect_job *job); /* 0, -1: no memory */
+    void (*close)(struct tg_connector *c, tg_connect_closed closed, void *arg);
+};
+
+/* The connectors there are; NULL: no such name. `names` for the error text: "file". */
+const struct tg_connector_ops *tg_connector_find(const char *name);
+const char *tg_connector_names(void);
+
+#endif

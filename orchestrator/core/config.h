@@ -1,0 +1,77 @@
+/*
+ * config.h: tallygate.yaml as plain data. Filled by cmd/config.c, read by everyone, never changed
+ * after load.
+ *
+ * Ownership: one struct tg_config owns every string below it; tg_config_free ends all.
+ */
+#ifndef TG_CORE_CONFIG_H
+#define TG_CORE_CONFIG_H
+
+#include "common/rate.h"
+#include "common/str.h"
+
+struct tg_config_source {
+    char *name;     /* "psa" */
+    char *decoder;  /* lua_rules/sources/DECODER.lua */
+    char *uri;      /* the CloudEvents source it must carry; default: its name */
+    char **clients; /* who may send for it; default: hook:NAME */
+    size_t client_count;
+};
+
+struct tg_config_destination {
+    char *name;                       /* "erp" */
+    char *id;                         /* "acme/erp": unique over all tenants */
+    char *connector;                  /* "file" */
+    char *path;                       /* file: directory */
+    char *url, *user, *password_file; /* for HTTP connectors; NULL here */
+    unsigned concurrency;
+    struct tg_rate rate; /* capacity 0: none */
+    uint32_t index;      /* over all tenants, the engine's destination */
+};
+
+struct tg_config_tenant {
+    char *id;
+    struct tg_config_source *sources;
+    size_t source_count;
+    struct tg_config_destination *destinations;
+    size_t destination_count;
+    char *master;    /* JSON file of master data */
+    char *calendar;  /* YAML file of periods and pay cycles */
+    char *ownership; /* NULL: none */
+};
+
+struct tg_config {
+    char *file; /* where it came from, for messages */
+    struct {
+        char *url, *user, *password_file, *prefix;
+        unsigned shards;
+    } redis;
+    struct {
+        char *path;
+        char *checkpoint_dir; /* NULL: no signed checkpoints */
+        char *checkpoint_key; /* Ed25519 private key, PEM */
+    } journal;
+    struct {
+        char *listen; /* "unix:PATH" or "127.0.0.1:PORT" */
+        unsigned threads;
+    } api;
+    struct {
+        char *path;
+        char *approval; /* "off" */
+    } rules;
+    char *schemas;   /* directory; default conf/schemas */
+    char *catalogue; /* default conf/catalogue.yaml */
+    struct tg_config_tenant *tenants;
+    size_t tenant_count;
+    size_t destination_count; /* over all tenants */
+};
+
+void tg_config_free(struct tg_config *c);
+const struct tg_config_tenant *tg_config_tenant(const struct tg_config *c, struct tg_str id);
+/* The source of a tenant by CloudEvents source and client; NULL: not its own. */
+const struct tg_config_source *tg_config_source(const struct tg_config_tenant *t, struct tg_str uri,
+                                                struct tg_str client);
+const struct tg_config_destination *tg_config_destination(const struct tg_config *c,
+                                                          uint32_t index);
+
+#endif

@@ -1,0 +1,135 @@
+/*
+ * engine.h: the heart of sending. step(state, event, now) -> actions; no I/O, no clock, no threads.
+ *
+ * The shell (orchestrator/dispatch) feeds what happened and carries out what comes back; so does
+ * the simulator (tests/sim), which is why both can be trusted alike. Rules it keeps:
+ *   - `sent` is durable before the first byte: SEND comes only after MARKED of the sent mark.
+ *   - an outcome is durable before the posting is forgotten.
+ *   - after a crash, a posting found `sent` is in doubt, and is looked up before any resend.
+ *   - absent after a look-up is re-sent only if the destination's dedupe class makes that safe.
+ *   - breaker, limiter and concurrency waits use up no attempt.
+ *   - every open posting has a timer, is in flight, waits for a mark, or waits for its
+ *     destination's turn: tg_engine_check proves it.
+ *
+ * Ownership: the engine owns its postings; actions are written into the caller's array and hold
+ * ids, never pointers.
+ */
+#ifndef TG_CORE_ENGINE_H
+#define TG_CORE_ENGINE_H
+
+#include "common/rate.h"
+#include "core/breaker.h"
+#include "core/life.h"
+#include "core/limiter.h"
+
+struct tg_engine;
+
+enum tg_dedupe { TG_DEDUPE_UNIQUE, TG_DEDUPE_IDEMPOTENCY, TG_DEDUPE_LOOKUP_ONLY, TG_DEDUPE_NONE };
+
+struct tg_engine_destination {
+    enum tg_dedupe dedupe;
+    int64_t idempotency_ttl_ms; /* with TG_DEDUPE_IDEMPOTENCY */
+    unsigned concurrency;       /* 1..TG_DEST_CONCURRENCY_MAX */
+    struct tg_rate rate;        /* capacity 0: none */
+};
+
+/* A posting as the journal holds it. */
+struct tg_engine_posting {
+    int64_t id;
+    uint32_t destination;        /* index */
+    enum tg_posting_state state; /* READY, SENT, RETRY or IN_DOUBT */
+    unsigned attempt;            /* sends begun so far */
+    int64_t due_ms;              /* RETRY */
+    int64_t first_sent_ms;       /* 0: never */
+};
+
+enum tg_outcome {
+    TG_OUTCOME_POSTED,    /* it says it has it */
+    TG_OUTCOME_REJECTED,  /* it says no, for good */
+    TG_OUTCOME_RETRY,     /* nothing happened there; later */
+    TG_OUTCOME_THROTTLED, /* nothing happened there; it asks for a pause of retry_after_ms */
+    TG_OUTCOME_DOWN,      /* nothing was sent: it could not be reached. Counts for the breaker */
+    TG_OUTCOME_IN_DOUBT   /* sent, no clear answer */
+};
+
+enum tg_lookup { TG_LOOKUP_FOUND, TG_LOOKUP_ABSENT, TG_LOOKUP_UNKNOWN };
+
+enum tg_engine_event_kind {
+    TG_EV_LOADED,  /* .posting: read from the journal */
+    TG_EV_MARKED,  /* .id: its last mark is on disk */
+    TG_EV_OUTCOME, /* .id .outcome .retry_after_ms */
+    TG_EV_LOOKUP,  /* .id .lookup */
+    TG_EV_CANCEL,  /* .id: superseded; refused silently when it is already sent */
+    TG_EV_PAUSE,   /* .destination: holds, drops nothing */
+    TG_EV_RESUME,  /* .destination */
+    TG_EV_TICK     /* time passed */
+};
+
+struct tg_engine_event {
+    enum tg_engine_event_kind kind;
+    int64_t id;
+    uint32_t destination;
+    struct tg_engine_posting posting;
+    enum tg_outcome outcome;
+    enum tg_lookup lookup;
+    int64_t retry_after_ms;
+};
+
+enum tg_action_kind {
+    TG_ACT_MARK,   /* make durable: .id is now .state, .attempt, .due_ms; then feed MARKED */
+    TG_ACT_SEND,   /* .id: first byte may go */
+    TG_ACT_LOOKUP, /* .id: ask the destination for its key */
+    TG_ACT_FORGET  /* .id: the engine no longer holds it (final, or handed to a person) */
+};
+
+struct tg_action {
+    enum tg_action_kind kind;
+    int64_t id;
+    uint32_t destination;
+    enum tg_posting_state state; /* MARK */
+    unsigned attempt;
+    int64_t due_ms;
+    const char *exception; /* MARK to EXCEPTION: code of conf/catalogue.yaml, static */
+};
+
+struct tg_actions {
+    struct tg_action items[TG_ACTIONS_MAX];
+    size_t count;
+};
+
+/* seed: for jitter. n destinations, copied. NULL: out of memory. */
+struct tg_engine *tg_engine_new(const struct tg_engine_destination *destinations, size_t n,
+                                uint64_t seed);
+void tg_engine_free(struct tg_engine *e);
+
+/*
+ * One step. Appends to out. When out is nearly full the engine stops early and has more to do:
+ * tg_engine_wake_ms then returns now. 0, or -1: the event does not fit the state (a bug of the
+ * shell, or an answer for a posting no longer held); nothing changed.
+ */
+int tg_engine_step(struct tg_engine *e, const struct tg_engine_event *ev, int64_t now_ms,
+                   struct tg_actions *out);
+
+/* How many more postings of this destination may be loaded now (bounded window). */
+size_t tg_engine_room(const struct tg_engine *e, uint32_t destination);
+
+/* When to call with TICK next; INT64_MAX: not before something happens. */
+int64_t tg_engine_wake_ms(const struct tg_engine *e);
+
+struct tg_engine_stats {
+    size_t open, in_flight, retry, in_doubt, marking;
+    enum tg_breaker_state breaker;
+    bool paused;
+};
+void tg_engine_destination_stats(const struct tg_engine *e, uint32_t destination,
+                                 struct tg_engine_stats *out);
+
+/* True when nothing is in flight, being looked up, or waiting for a mark: safe to stop. */
+bool tg_engine_is_quiet(const struct tg_engine *e);
+/* From now on nothing new is sent or looked up; what is out is finished. */
+void tg_engine_drain(struct tg_engine *e);
+
+/* Invariants of this file. 0, or -1 with the first one broken. */
+int tg_engine_check(const struct tg_engine *e, int64_t now_ms, struct tg_error *err);
+
+#endif

@@ -1,0 +1,55 @@
+/*
+ * metrics.h: every counter and gauge of the orchestrator, once. /metrics prints this table, the
+ * docs are checked against it. Values are atomics: any thread adds, API threads read.
+ */
+#ifndef TG_CORE_METRICS_H
+#define TG_CORE_METRICS_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* X(enumerator, type, name, labels, help); equal names stand together */
+#define TG_METRIC_TABLE(X)                                                                         \
+    X(INTAKE_READ, "counter", "tallygate_intake_entries_total", "", "Stream entries read")         \
+    X(EVENTS_ACCEPTED, "counter", "tallygate_events_total", "state=\"accepted\"",                  \
+      "Events journalled, by state")                                                               \
+    X(EVENTS_DUPLICATE, "counter", "tallygate_events_total", "state=\"duplicate\"",                \
+      "Events journalled, by state")                                                               \
+    X(EVENTS_EXCEPTION, "counter", "tallygate_events_total", "state=\"exception\"",                \
+      "Events journalled, by state")                                                               \
+    X(INTAKE_CLAIMED, "counter", "tallygate_intake_claimed_total", "",                             \
+      "Entries taken over from a consumer that died")                                              \
+    X(INTAKE_DATA_LOSS, "counter", "tallygate_intake_data_loss_total", "",                         \
+      "Pending entries that Redis no longer had: alarm")                                           \
+    X(REDIS_CONNECTED, "gauge", "tallygate_redis_connected", "", "1 when the intake link is up")   \
+    X(STREAM_BACKLOG, "gauge", "tallygate_stream_backlog", "",                                     \
+      "Entries not yet acknowledged, over all shards")                                             \
+    X(JOURNAL_COMMITS, "counter", "tallygate_journal_commits_total", "", "Commits")                \
+    X(JOURNAL_BATCHES, "counter", "tallygate_journal_batches_total", "", "Batches in commits")     \
+    X(JOURNAL_FAILURES, "counter", "tallygate_journal_failures_total", "", "Commits that failed")  \
+    X(POSTINGS_SENT, "counter", "tallygate_postings_sent_total", "", "Sends begun")                \
+    X(POSTINGS_POSTED, "counter", "tallygate_postings_total", "outcome=\"posted\"",                \
+      "Answers of destinations")                                                                   \
+    X(POSTINGS_REJECTED, "counter", "tallygate_postings_total", "outcome=\"rejected\"",            \
+      "Answers of destinations")                                                                   \
+    X(POSTINGS_RETRY, "counter", "tallygate_postings_total", "outcome=\"retry\"",                  \
+      "Answers of destinations")                                                                   \
+    X(POSTINGS_IN_DOUBT, "counter", "tallygate_postings_total", "outcome=\"in_doubt\"",            \
+      "Answers of destinations")                                                                   \
+    X(EXCEPTIONS_OPENED, "counter", "tallygate_exceptions_opened_total", "", "Exceptions opened")  \
+    X(API_REQUESTS, "counter", "tallygate_api_requests_total", "", "Requests to the API")          \
+    X(API_VALIDATED, "counter", "tallygate_api_validated_total", "",                               \
+      "Objects checked by a validate call")
+
+#define TG_METRIC_ENUM(name, type, text, labels, help) TG_METRIC_##name,
+enum tg_metric { TG_METRIC_TABLE(TG_METRIC_ENUM) TG_METRIC_COUNT };
+#undef TG_METRIC_ENUM
+
+void tg_metric_add(enum tg_metric m, uint64_t n);
+void tg_metric_set(enum tg_metric m, uint64_t value);
+uint64_t tg_metric_get(enum tg_metric m);
+/* Prometheus text 0.0.4 of the table; length, or 0 when out is too small. */
+size_t tg_metrics_write(char *out, size_t out_size);
+
+#endif

@@ -1,0 +1,207 @@
+/*
+ * journal.h: the book of record (SQLite, WAL, synchronous=FULL), behind one face.
+ *
+ * How the folder works. One writer: the journal thread. The loop thread fills a batch (rows with
+ * ids it took from tg_journal_next_id), submits it, and gets it back through tg_journal_poll once
+ * it is on disk; many batches share one commit, so one fsync carries many marks. Batches commit in
+ * the order they were submitted, each wholly or not at all. Readers are connections of their own,
+ * one a thread, and see committed rows only. Every row that changes what the firm owes appends an
+ * audit row in the same commit (audit.c chains them by SHA-256). A failed commit (full disk) is
+ * tried again until it works or the journal is closed: nothing is acknowledged meanwhile.
+ *
+ * Ownership: a batch is the caller's until submitted, the journal's until its callback ran, then
+ * gone. Strings given to tg_batch_* are copied. Readers' rows are valid inside the callback only.
+ */
+#ifndef TG_JOURNAL_JOURNAL_H
+#define TG_JOURNAL_JOURNAL_H
+
+#include "common/str.h"
+#include "core/life.h"
+
+struct tg_journal;
+struct tg_batch;
+struct tg_reader;
+
+struct tg_journal_options {
+    const char *path;
+    /* Called on the journal thread when results wait for tg_journal_poll (e.g. uv_async_send). */
+    void (*notify)(void *arg);
+    void *notify_arg;
+    int64_t (*now_ms)(void); /* wall clock for audit rows; NULL: the system's */
+};
+
+/*
+ * Opens or creates, migrates (numbered, in one transaction each), takes the lock file PATH.lock
+ * (a second process is refused with a clear message), starts the journal thread.
+ */
+struct tg_journal *tg_journal_open(const struct tg_journal_options *o, struct tg_error *err);
+
+/* Commits what was submitted, runs remaining callbacks, checkpoints the WAL, ends the thread. */
+void tg_journal_close(struct tg_journal *j);
+
+enum tg_table {
+    TG_TABLE_EVENTS,
+    TG_TABLE_OBJECTS,
+    TG_TABLE_POSTINGS,
+    TG_TABLE_EXCEPTIONS,
+    TG_TABLE_COUNT
+};
+
+/* Ids are dense, given in order, never reused; loop thread only. */
+int64_t tg_journal_next_id(struct tg_journal *j, enum tg_table t);
+
+struct tg_row_event {
+    int64_t id;
+    const char *event_id; /* s07-... ; unique */
+    const char *tenant, *client, *source, *ce_id, *type, *subject, *time, *dataschema;
+    const char *idem_key, *correlation_id, *traceparent, *body_sha256, *content_type;
+    struct tg_str body;
+    int64_t received_ms;
+    enum tg_event_state state;
+    int64_t duplicate_of;                         /* events.id, 0: none */
+    unsigned char identity[TG_POSTING_KEY_BYTES]; /* unique over non-duplicates */
+};
+
+struct tg_row_object {
+    int64_t id;
+    int64_t event; /* events.id */
+    const char *tenant, *kind, *source, *object_id;
+    unsigned char key[TG_POSTING_KEY_BYTES]; /* tg_object_key */
+    int64_t version;
+    enum tg_version_state state;
+    const char *json; /* canonical, compact */
+    const char *rules_sha256, *master_version;
+};
+
+struct tg_row_posting {
+    int64_t id;
+    int64_t object; /* objects.id */
+    uint32_t destination;
+    const char *destination_id; /* "acme/erp" */
+    const char *kind, *leg;
+    unsigned generation;
+    unsigned char key[TG_POSTING_KEY_BYTES]; /* unique */
+    const char *payload;                     /* JSON */
+    const char *period;                      /* control totals */
+    int64_t quantity_micros;
+    enum tg_posting_state state;
+    unsigned attempt;
+    int64_t due_ms, first_sent_ms;
+    const char *ref;            /* the destination's; NULL: none */
+    const char *correlation_id; /* read only: from its event */
+    const char *subject;        /* read only: object_id@version */
+};
+
+struct tg_row_mark {
+    int64_t posting;
+    enum tg_posting_state from, to; /* checked against tg_posting_next's table by the caller */
+    unsigned attempt;
+    int64_t due_ms;
+    const char *ref; /* NULL: keep */
+    const char
+        *outcome;       /* short word for attempts: posted, rejected, retry ...; NULL: no attempt */
+    const char *detail; /* for the attempts table; NULL: none */
+    int64_t at_ms;
+};
+
+struct tg_row_exception {
+    int64_t id;
+    int64_t event, object, posting; /* 0: none; at least one is set */
+    const char *tenant, *code, *owner;
+    const char *detail; /* JSON: all violations, or the destination's words */
+    enum tg_exception_state state;
+    int64_t opened_ms, closed_ms;
+    const char *subject; /* read only: what it is about, "TE-000123@1" or the event id */
+};
+
+/* NULL: out of memory. */
+struct tg_batch *tg_batch_new(void);
+void tg_batch_free(struct tg_batch *b); /* only if never submitted */
+
+/* Each: 0, or -1 (out of memory, TG_JOURNAL_BATCH_OPS_MAX); the batch is then to be freed. */
+int tg_batch_event(struct tg_batch *b, const struct tg_row_event *r);
+int tg_batch_object(struct tg_batch *b, const struct tg_row_object *r);
+int tg_batch_object_state(struct tg_batch *b, int64_t object, enum tg_version_state to);
+int tg_batch_posting(struct tg_batch *b, const struct tg_row_posting *r);
+int tg_batch_mark(struct tg_batch *b, const struct tg_row_mark *r);
+int tg_batch_exception(struct tg_batch *b, const struct tg_row_exception *r);
+/* action: dotted word (rules.loaded); subject: what it touched; detail: JSON or NULL. */
+int tg_batch_audit(struct tg_batch *b, const char *actor, const char *action, const char *subject,
+                   const char *detail);
+size_t tg_batch_ops(const struct tg_batch *b);
+
+/*
+ * ok false: the batch can never commit (a constraint: a bug, or two writers); it changed nothing.
+ * The caller stops the process rather than go on with a wrong picture.
+ */
+typedef void (*tg_batch_done)(void *arg, bool ok, const struct tg_error *err);
+
+/* Takes the batch. -1: the queue is full (TG_JOURNAL_QUEUE_MAX); the batch stays the caller's. */
+int tg_journal_submit(struct tg_journal *j, struct tg_batch *b, tg_batch_done done, void *arg);
+
+/* Runs the callbacks of finished batches, on the calling (loop) thread. Returns how many. */
+size_t tg_journal_poll(struct tg_journal *j);
+
+struct tg_journal_stats {
+    uint64_t commits, batches, failures;
+    size_t queued;
+    bool stuck; /* the last commit failed and is being tried again */
+};
+void tg_journal_stats(struct tg_journal *j, struct tg_journal_stats *out);
+
+/* ---- readers ---- */
+
+/* Read-only; works beside a running writer, and from another process. */
+struct tg_reader *tg_reader_open(const char *path, struct tg_error *err);
+void tg_reader_close(struct tg_reader *r);
+
+/* fn returns false to stop early. Functions return 0, 1: not found (single rows), -1 with err. */
+typedef bool (*tg_event_fn)(void *arg, const struct tg_row_event *row, int64_t journalled_ms);
+typedef bool (*tg_object_fn)(void *arg, const struct tg_row_object *row);
+typedef bool (*tg_posting_fn)(void *arg, const struct tg_row_posting *row);
+typedef bool (*tg_exception_fn)(void *arg, const struct tg_row_exception *row);
+
+int tg_reader_event(struct tg_reader *r, const char *event_id, tg_event_fn fn, void *arg,
+                    struct tg_error *err);
+/* The event that owns an identity; *event_row and its event_id. */
+int tg_reader_identity(struct tg_reader *r, const unsigned char identity[TG_POSTING_KEY_BYTES],
+                       int64_t *event_row, struct tg_error *err);
+/* Is this stream entry journalled already? 0 yes, 1 no. */
+int tg_reader_has_event(struct tg_reader *r, const char *event_id, struct tg_error *err);
+/* Newest version of an object. */
+int tg_reader_object_latest(struct tg_reader *r, const unsigned char key[TG_POSTING_KEY_BYTES],
+                            tg_object_fn fn, void *arg, struct tg_error *err);
+int tg_reader_objects_of_event(struct tg_reader *r, int64_t event, tg_object_fn fn, void *arg,
+                               struct tg_error *err);
+int tg_reader_postings_of_object(struct tg_reader *r, int64_t object, tg_posting_fn fn, void *arg,
+                                 struct tg_error *err);
+int tg_reader_posting(struct tg_reader *r, int64_t id, tg_posting_fn fn, void *arg,
+                      struct tg_error *err);
+/* READY, SENT, RETRY and IN_DOUBT of one destination with id > after, in order of id. */
+int tg_reader_open_postings(struct tg_reader *r, uint32_t destination, int64_t after, size_t limit,
+                            tg_posting_fn fn, void *arg, struct tg_error *err);
+/* state -1: open and assigned. tenant NULL: all. */
+int tg_reader_exceptions(struct tg_reader *r, const char *tenant, int state, int64_t after,
+                         size_t limit, tg_exception_fn fn, void *arg, struct tg_error *err);
+int tg_reader_exception(struct tg_reader *r, int64_t id, tg_exception_fn fn, void *arg,
+                        struct tg_error *err);
+int tg_reader_exceptions_of_event(struct tg_reader *r, int64_t event, tg_exception_fn fn, void *arg,
+                                  struct tg_error *err);
+
+/* Destination ids are stored with their index; a changed configuration must map to the same. */
+int tg_journal_destination(struct tg_journal *j, const char *destination_id, uint32_t *index,
+                           struct tg_error *err);
+
+/* ---- checks (for `tallygate check` and tests) ---- */
+
+typedef void (*tg_check_finding)(void *arg, const char *what);
+/*
+ * Conservation and life cycle over the whole journal: every event is accepted, duplicate or
+ * exception; every accepted event has an object; every validated object has postings; every
+ * posting key is unique and every posted one was sent; every exception state has an exception row;
+ * every RETRY has a due time; control totals equal the sum of posted postings. Returns the number
+ * of findings, -1 when it cannot read.
+ */
+int tg_journal_check(struct tg_reader *r, tg_check_finding fn, void *arg, struct tg_error *err);
+
+#endif

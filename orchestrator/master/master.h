@@ -1,0 +1,49 @@
+/*
+ * master.h: the master data of one tenant as an immutable snapshot: workers, projects with tasks,
+ * assignments, labor categories, cost centers, and the calendar of periods and pay cycles.
+ *
+ * Loaded whole from a JSON file (and the calendar's YAML) or not at all; a change makes a new
+ * snapshot. Readers hold a reference; the last release frees (atomic count). All look-ups are by
+ * hash, effective-dated by a day, and return borrowed JSON valid while the reference is held.
+ *
+ * File: { "version": "...", "workers": [...], "projects": [...], "assignments": [...],
+ *         "labor_categories": [...], "cost_centers": [...], "legal_entities": [...] }
+ * See conf/schemas/master.json for every field; a file that breaks it is refused with JSON pointer.
+ */
+#ifndef TG_MASTER_MASTER_H
+#define TG_MASTER_MASTER_H
+
+#include <jansson.h>
+
+#include "common/str.h"
+
+struct tg_master;
+
+struct tg_master *tg_master_load(const char *master_path, const char *calendar_path,
+                                 struct tg_error *err);
+struct tg_master *tg_master_ref(struct tg_master *m);
+void tg_master_unref(struct tg_master *m); /* NULL is fine */
+
+/* "version" of the file plus the first 8 hex digits of its SHA-256: recorded on every object. */
+const char *tg_master_version(const struct tg_master *m);
+
+/*
+ * kind: worker, project, labor_category, cost_center, legal_entity. key is the canonical id, or,
+ * with source not empty, what that source calls it ("aliases": {"psa": "u-17"}). NULL: unknown.
+ */
+const json_t *tg_master_find(const struct tg_master *m, struct tg_str kind, struct tg_str key,
+                             struct tg_str source);
+
+/* Assignment in force on that day; NULL: none. */
+const json_t *tg_master_assignment(const struct tg_master *m, struct tg_str worker,
+                                   struct tg_str project, int32_t day);
+
+/* The accounting period / pay cycle that holds the day: {"id","from","to","state",...}; NULL. */
+const json_t *tg_master_period(const struct tg_master *m, struct tg_str legal_entity, int32_t day);
+const json_t *tg_master_pay_cycle(const struct tg_master *m, struct tg_str legal_entity,
+                                  int32_t day);
+
+/* Is a dated list [{"from","to","state"}] in that state on the day? Missing to: open end. */
+bool tg_master_in_force(const json_t *dated_list, int32_t day, const char *state_or_null);
+
+#endif
