@@ -51,7 +51,19 @@
 #define NGX_HTTP_TALLY_BACKOFF_MAX_MS     3000
 #define NGX_HTTP_TALLY_DETAIL_MAX         512
 #define NGX_HTTP_TALLY_PROBLEM_MAX        2048
-#define NGX_HTTP_TALLY_RETRY_AFTER_S      1      /* with 503 */
+#define NGX_HTTP_TALLY_RETRY_AFTER_S      1      /* with 503 and 409 */
+#define NGX_HTTP_TALLY_SECRETS_MAX        64     /* tally_secret(s) files */
+#define NGX_HTTP_TALLY_RATES_NAMED_MAX    1024   /* tally_rate lines in all */
+#define NGX_HTTP_TALLY_MEDIA_MAX          16     /* media= of one publish */
+#define NGX_HTTP_TALLY_ISS_MAX            512    /* bytes of an iss claim */
+#define NGX_HTTP_TALLY_CLAIM_MAX          4096   /* bytes of $tally_claim_X */
+#define NGX_HTTP_TALLY_KEYFILE_MAX        (16 * 1024 * 1024)
+#define NGX_HTTP_TALLY_PASSWORD_MAX       512
+#define NGX_HTTP_TALLY_DB_MAX             1023
+#define NGX_HTTP_TALLY_TIMEOUT_MAX_MS     60000
+#define NGX_HTTP_TALLY_LEEWAY_MAX_S       300
+#define NGX_HTTP_TALLY_TOLERANCE_MAX_S    3600
+#define NGX_HTTP_TALLY_IDEM_TTL_MAX_S     (30 * 24 * 3600)
 
 
 typedef struct ngx_http_tally_redis_s   ngx_http_tally_redis_t;
@@ -69,6 +81,27 @@ typedef struct ngx_http_tally_ctx_s     ngx_http_tally_ctx_t;
 #define NGX_HTTP_TALLY_CHECK_RATE         0x01
 #define NGX_HTTP_TALLY_CHECK_IDEMPOTENCY  0x02
 #define NGX_HTTP_TALLY_CHECK_PUBLISH      0x04
+
+
+/* where a directive stands, for messages of checks made after parsing */
+
+typedef struct {
+    ngx_str_t                    file;          /* NUL-terminated */
+    ngx_uint_t                   line;          /* 0: not given */
+} ngx_http_tally_at_t;
+
+
+/* a watched file: what it was when this worker last looked at it */
+
+typedef struct {
+    ngx_str_t                    path;          /* full, NUL-terminated */
+    time_t                       mtime;
+    long                         mtime_ns;
+    off_t                        size;
+    ngx_file_uniq_t              uniq;
+    unsigned                     seen:1;        /* the above are set */
+    unsigned                     missing:1;     /* and logged so */
+} ngx_http_tally_file_t;
 
 
 /* tally_redis: one object a directive, shared by all locations that use it */
@@ -97,12 +130,11 @@ struct ngx_http_tally_redis_s {
 struct ngx_http_tally_issuer_s {
     ngx_str_t                    name;
     struct tg_jwt_policy         policy;        /* views into cycle memory */
-    ngx_str_t                    jwks_file;     /* full path */
+    ngx_http_tally_file_t        file;          /* the JWKS */
     struct tg_jwks              *keys;          /* of this process; may be NULL */
     ngx_uint_t                   generation;    /* +1 with each new key set */
-    time_t                       mtime;
-    off_t                        size;
-    ngx_file_uniq_t              uniq;
+    ngx_msec_t                   kid_warned;    /* last WARN of unknown kid */
+    unsigned                     kid_seen:1;    /* kid_warned is set */
 };
 
 
@@ -110,11 +142,8 @@ struct ngx_http_tally_issuer_s {
 
 struct ngx_http_tally_secret_s {
     ngx_str_t                    name;          /* "" for tally_secrets */
-    ngx_str_t                    file;          /* full path */
+    ngx_http_tally_file_t        file;
     struct tg_secrets           *table;         /* of this process; or NULL */
-    time_t                       mtime;
-    off_t                        size;
-    ngx_file_uniq_t              uniq;
 };
 
 
@@ -131,6 +160,7 @@ typedef struct {
     struct tg_rate               rate;
     ngx_http_complex_value_t    *key;           /* NULL: client */
     ngx_http_complex_value_t    *cost;          /* NULL: 1 */
+    ngx_http_tally_at_t          at;
 } ngx_http_tally_rate_t;
 
 
@@ -152,7 +182,9 @@ typedef struct {
     ngx_array_t                  redis;         /* ngx_http_tally_redis_t * */
     ngx_array_t                  issuers;       /* ngx_http_tally_issuer_t * */
     ngx_array_t                  secrets;       /* ngx_http_tally_secret_t * */
+    ngx_array_t                  rates;         /* ngx_http_tally_rate_t: all */
     ngx_shm_zone_t              *zone;          /* counters; may be NULL */
+    ngx_http_tally_at_t          metrics_at;
 } ngx_http_tally_main_conf_t;
 
 
@@ -160,6 +192,7 @@ typedef struct {
     ngx_http_tally_redis_t      *redis;
 
     ngx_flag_t                   auth;          /* tally_auth given, not off */
+    ngx_array_t                 *auth_names;    /* ngx_str_t */
     ngx_array_t                 *auth_issuers;  /* ngx_http_tally_issuer_t * */
     ngx_array_t                 *scopes;        /* ..._scope_rule_t */
     ngx_http_complex_value_t    *tenant;
@@ -187,6 +220,17 @@ typedef struct {
 
     ngx_uint_t                   failure_allow; /* mask of CHECK_* */
     ngx_uint_t                   failure_set;   /* mask of CHECK_* given */
+
+    ngx_uint_t                   idempotency_inherit;  /* for inner blocks */
+    time_t                       idem_ttl_inherit;
+    ngx_http_complex_value_t    *idem_key_inherit;
+
+    ngx_http_tally_at_t          auth_at;
+    ngx_http_tally_at_t          scope_at;
+    ngx_http_tally_at_t          signature_at;
+    ngx_http_tally_at_t          rate_at;
+    ngx_http_tally_at_t          idem_at;
+    ngx_http_tally_at_t          publish_at;
 } ngx_http_tally_loc_conf_t;
 
 
@@ -224,6 +268,11 @@ struct ngx_http_tally_ctx_s {
     /* ACCESS */
     struct tg_jwt                jwt;            /* claims: own reference */
     unsigned                     has_token:1;
+    unsigned                     counted:1;      /* in REQUESTS */
+    unsigned                     denied:1;       /* by us, satisfy any */
+    unsigned                     replaced:1;     /* by the body filter */
+    enum tg_problem_code         denied_code;
+    ngx_str_t                    denied_detail;
     ngx_str_t                    client;
     ngx_str_t                    tenant;
     ngx_str_t                    subject;        /* of the token */
@@ -327,7 +376,57 @@ ngx_http_tally_ctx_t *ngx_http_tally_get_ctx(ngx_http_request_t *r);
 ngx_http_tally_ctx_t *ngx_http_tally_find_ctx(ngx_http_request_t *r);
 
 
-/* ---- _conf.c: setters of directives (see the table in _module.c) ---- */
+/* The one header of that lower-case name; *count says how many there are. */
+ngx_table_elt_t *ngx_http_tally_header(ngx_http_request_t *r,
+    const char *name, ngx_uint_t *count);
+
+
+/* ---- _conf.c: configuration objects, merge and the checks of a whole ---- */
+
+void *ngx_http_tally_create_main_conf(ngx_conf_t *cf);
+char *ngx_http_tally_init_main_conf(ngx_conf_t *cf, void *conf);
+void *ngx_http_tally_create_loc_conf(ngx_conf_t *cf);
+char *ngx_http_tally_merge_loc_conf(ngx_conf_t *cf, void *parent,
+    void *child);
+
+
+/* ---- _conf_util.c: words of directives ---- */
+
+/* one NAME=VALUE of a directive */
+
+typedef struct {
+    const char                  *name;          /* "iss=" */
+    ngx_str_t                    value;
+    ngx_array_t                 *values;        /* ngx_str_t: may repeat */
+    ngx_uint_t                   given;
+} ngx_http_tally_param_t;
+
+/*
+ * Fills params from words; the list ends with a NULL name.  A word that is
+ * none of them, an empty value and a repetition are errors.
+ */
+char *ngx_http_tally_params(ngx_conf_t *cf, ngx_command_t *cmd,
+    ngx_str_t *words, ngx_uint_t n, ngx_http_tally_param_t *params);
+
+/* "DIRECTIVE: \"WORD\" is not accepted, expected ..."; NGX_CONF_ERROR. */
+char *ngx_http_tally_bad(ngx_conf_t *cf, ngx_command_t *cmd, ngx_str_t *word,
+    const char *expected);
+
+/* A value that may contain variables, in the cycle's pool; NULL on error. */
+ngx_http_complex_value_t *ngx_http_tally_compile(ngx_conf_t *cf,
+    ngx_str_t *text);
+
+void ngx_http_tally_here(ngx_conf_t *cf, ngx_http_tally_at_t *at);
+
+/* EMERG with the file and line of at; NGX_CONF_ERROR. */
+char *ngx_http_tally_fail_at(ngx_conf_t *cf, ngx_http_tally_at_t *at,
+    const char *fmt, ...);
+
+/* Full path, relative to the configuration's prefix, NUL-terminated. */
+char *ngx_http_tally_path(ngx_conf_t *cf, ngx_str_t *name, ngx_str_t *full);
+
+
+/* ---- _conf_*.c: setters of directives (see the table in _module.c) ---- */
 
 char *ngx_http_tally_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_tally_issuer(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
@@ -370,6 +469,16 @@ void ngx_http_tally_cache_put(const unsigned char *digest,
 
 /* ---- _watch.c: key sets and secrets of this worker ---- */
 
+/*
+ * Read and parse a file as a worker would; the caller owns the result.  NULL
+ * with err set.  file may be NULL, or gets the identity of what was read.
+ */
+struct tg_jwks *ngx_http_tally_read_keys(ngx_http_tally_issuer_t *issuer,
+    ngx_http_tally_file_t *file, struct tg_error *err);
+struct tg_secrets *ngx_http_tally_read_secrets(
+    ngx_http_tally_secret_t *secret, ngx_http_tally_file_t *file,
+    struct tg_error *err);
+
 ngx_int_t ngx_http_tally_watch_init(ngx_cycle_t *cycle,
     ngx_http_tally_main_conf_t *mcf);
 void ngx_http_tally_watch_done(ngx_http_tally_main_conf_t *mcf);
@@ -378,8 +487,10 @@ void ngx_http_tally_watch_done(ngx_http_tally_main_conf_t *mcf);
 /* ---- _signature.c ---- */
 
 /*
- * Both set ctx->client to hook:SOURCE and answer with the problem's code in
- * *code (and a detail) when they return NGX_DECLINED; NGX_OK: go on.
+ * Both set ctx->client to hook:SOURCE, unless a token has named it.
+ * NGX_OK: go on.  NGX_DECLINED with a detail: refuse with signature_invalid
+ * and the location's signature_failure status.  NGX_BUSY (precheck only):
+ * no secrets are loaded, refuse with unavailable.  NGX_ERROR: out of memory.
  */
 ngx_int_t ngx_http_tally_signature_precheck(ngx_http_request_t *r,
     ngx_http_tally_ctx_t *ctx, ngx_str_t *detail);
@@ -461,6 +572,37 @@ ngx_int_t ngx_http_tally_add_headers(ngx_http_request_t *r,
     ngx_http_tally_ctx_t *ctx);
 
 
+/*
+ * WWW-Authenticate of a 401, 403 or 400 of ours, also remembered in
+ * r->headers_out, so that satisfy any can take it back.
+ */
+ngx_int_t ngx_http_tally_challenge(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx, enum tg_problem_code code, ngx_str_t *detail);
+
+/* The problem document in r->pool. */
+ngx_int_t ngx_http_tally_problem(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx, enum tg_problem_code code, ngx_str_t *detail,
+    ngx_str_t *body);
+
+/* Counts, sets decision and reason, logs at INFO. */
+void ngx_http_tally_note_refusal(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx, enum tg_problem_code code, ngx_uint_t status,
+    ngx_str_t *detail);
+
+/* Pushes a response header; key is a literal. */
+ngx_int_t ngx_http_tally_push_header(ngx_http_request_t *r, const char *key,
+    ngx_str_t *value);
+
+
+/* ---- _filter.c ---- */
+
+/*
+ * Our headers on every answer of a tally location, and NGINX's own 413, 400
+ * (body) and deferred 401/403 pages as problem documents.
+ */
+ngx_int_t ngx_http_tally_filter_init(ngx_conf_t *cf);
+
+
 /* ---- _vars.c ---- */
 
 ngx_int_t ngx_http_tally_add_variables(ngx_conf_t *cf);
@@ -468,6 +610,8 @@ ngx_int_t ngx_http_tally_add_variables(ngx_conf_t *cf);
 
 /* ---- _metrics.c ---- */
 
+/* The zone's counters for this process; NULL zone: counting is off. */
+void ngx_http_tally_count_init(ngx_shm_zone_t *zone);
 void ngx_http_tally_count(ngx_uint_t metric);
 void ngx_http_tally_count_refused(enum tg_problem_code code);
 ngx_int_t ngx_http_tally_metrics_handler(ngx_http_request_t *r);
