@@ -55,9 +55,10 @@ int tg_admit_decode(const struct tg_str *parts, size_t n, size_t expected_rates,
 /* What a Redis error text means for the caller; from its prefix (NOSCRIPT, OOM, LOADING ...). */
 enum tg_redis_error {
     TG_REDIS_NOSCRIPT, /* send EVAL once */
-    TG_REDIS_BUSY, /* LOADING BUSY MASTERDOWN CLUSTERDOWN READONLY NOREPLICAS MISCONF OOM: 503 */
-    TG_REDIS_AUTH, /* NOAUTH NOPERM WRONGPASS: drop the link, alert */
-    TG_REDIS_OTHER /* a bug of ours: 500, alert */
+    TG_REDIS_BUSY,     /* LOADING BUSY MASTERDOWN CLUSTERDOWN READONLY NOREPLICAS MISCONF OOM,
+                          max clients: 503 */
+    TG_REDIS_AUTH,     /* NOAUTH NOPERM WRONGPASS: drop the link, alert */
+    TG_REDIS_OTHER     /* a bug of ours: 500, alert */
 };
 enum tg_redis_error tg_redis_error_of(struct tg_str text);
 

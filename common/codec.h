@@ -26,10 +26,12 @@ int tg_base64_decode(struct tg_str text, unsigned char *out, size_t out_size);
 size_t tg_base64_encode(const unsigned char *data, size_t len, char *out, size_t out_size);
 size_t tg_base64url_encode(const unsigned char *data, size_t len, char *out, size_t out_size);
 
-/* Escapes s as the inside of a JSON string; invalid UTF-8 becomes U+FFFD. Length, or -1. */
+/* Escapes s as the inside of a JSON string, no NUL; invalid UTF-8 becomes U+FFFD. Length, or -1. */
 int tg_json_escape(struct tg_str s, char *out, size_t out_size);
 
-/* "2026-11-21T00:43:24.123Z"; out holds at least 25 bytes. ms must be >= 0 and before year 10000.
+/*
+ * "2026-11-21T00:43:24.123Z" and NUL; out holds at least 25 bytes. epoch_ms is >= 0 and before year
+ * 10000. 0 or -1.
  */
 #define TG_RFC3339_BYTES 25
 int tg_rfc3339_format(int64_t epoch_ms, char *out, size_t out_size);

@@ -30,9 +30,8 @@ int tg_contract_check(struct tg_str contract, struct tg_str shards, struct tg_st
                             (long long)number, expected_shards);
     }
     if (!tg_str_equal_c(hash, TG_SHARD_HASH_NAME)) {
-        return tg_error_set(err,
-                            "Redis holds data sharded by another hash than " TG_SHARD_HASH_NAME
-                            "; run both halves from one release");
+        return tg_error_set(err, "Redis holds data sharded by another hash than " TG_SHARD_HASH_NAME
+                                 "; run both halves from one release");
     }
     return 0;
 }

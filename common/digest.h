@@ -15,6 +15,10 @@ int tg_sha256v(const struct tg_str *parts, size_t n, unsigned char out[TG_SHA256
 int tg_hmac_sha256v(struct tg_str key, const struct tg_str *parts, size_t n,
                     unsigned char out[TG_SHA256_BYTES]);
 
+/* The same over head and then body, for callers whose body is already in pieces. */
+int tg_hmac_sha256vv(struct tg_str key, const struct tg_str *head, size_t heads,
+                     const struct tg_str *body, size_t pieces, unsigned char out[TG_SHA256_BYTES]);
+
 /* Same time whatever the content; a different length is unequal. */
 bool tg_equal_ct(const unsigned char *a, const unsigned char *b, size_t len);
 

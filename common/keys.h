@@ -18,7 +18,7 @@ struct tg_key {
     size_t len;
 };
 
-/* Each returns 0, or -1 when prefix is longer than TG_PREFIX_MAX_BYTES or the shard too large. */
+/* Each returns 0, or -1 when prefix is empty or too long or the shard too large. */
 int tg_key_events(struct tg_key *out, struct tg_str prefix, unsigned shard);
 int tg_key_meta(struct tg_key *out, struct tg_str prefix, unsigned shard);
 int tg_key_idem(struct tg_key *out, struct tg_str prefix, unsigned shard,

@@ -7,6 +7,8 @@
 #ifndef TG_COMMON_LIMITS_H
 #define TG_COMMON_LIMITS_H
 
+#include <stdint.h>
+
 /* --- the contract between edge and orchestrator (both halves compare it at the handshake) --- */
 #define TG_CONTRACT_VERSION 1
 #define TG_SHARD_HASH_NAME "fnv1a64"
@@ -38,11 +40,16 @@
 #define TG_AUDIENCES_MAX 8
 #define TG_SCOPES_MAX 64 /* in one directive, and read of one token */
 #define TG_SCOPE_MAX_BYTES 128
+#define TG_SUBJECT_MAX_BYTES 255
+#define TG_KID_MAX_BYTES 255
+#define TG_JWT_KEY_TRIES_MAX 4 /* keys tried for a token without kid, or with a shared one */
+#define TG_NUMERIC_DATE_MAX_S INT64_C(253402300799) /* end of year 9999 */
 
 /* --- signatures --- */
 #define TG_SECRETS_FILE_MAX_BYTES (16 * 1024 * 1024)
 #define TG_SECRETS_PER_NAME_MAX 8 /* all valid at once: rotation */
-#define TG_SECRET_MIN_BYTES 24    /* Standard Webhooks: 24 to 64 bytes */
+#define TG_SECRET_LINES_MAX 200000
+#define TG_SECRET_MIN_BYTES 24 /* Standard Webhooks: 24 to 64 bytes */
 #define TG_SECRET_MAX_BYTES 64
 #define TG_SIGNATURES_PER_HEADER_MAX 16
 #define TG_SIGNATURE_HEADER_MAX_BYTES 4096
@@ -61,6 +68,10 @@
 #define TG_RATE_PER_SECOND_MAX 1000000
 #define TG_RATE_BURST_MAX 1000000
 #define TG_RATE_COST_MAX 1000000
+#define TG_RATE_WINDOW_MAX_S INT64_C(315360000) /* 10 years: times stay exact in a Lua number */
+
+/* --- orchestrator: log --- */
+#define TG_LOG_MESSAGE_MAX_BYTES 2048 /* longer messages are cut */
 
 /* --- orchestrator: intake --- */
 #define TG_INTAKE_BATCH_MAX 256 /* stream entries decided and journalled together */

@@ -71,16 +71,14 @@ bool tg_rate_gcra(const struct tg_rate *rate, int64_t cost, int64_t now_us, bool
 
     out->retry_after_us = -1;
     if (cost >= 0 && cost <= rate->capacity) {
-        int64_t used_us = ahead_us + cost * rate->emission_us;
+        int64_t room_us = window_us - cost * rate->emission_us;
 
-        allowed = used_us <= window_us;
-        out->retry_after_us = allowed ? 0 : used_us - window_us;
-        if (allowed) {
-            ahead_us = used_us;
+        allowed = ahead_us <= room_us;
+        out->retry_after_us = allowed ? 0 : ahead_us - room_us;
+        if (allowed && commit) {
+            ahead_us += cost * rate->emission_us;
+            *tat_us = now_us + ahead_us;
         }
-    }
-    if (allowed && commit) {
-        *tat_us = now_us + ahead_us;
     }
     out->remaining = ahead_us < window_us ? (window_us - ahead_us) / rate->emission_us : 0;
     out->reset_us = ahead_us;

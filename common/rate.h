@@ -2,7 +2,8 @@
  * rate.h: a rate as GCRA sees it (generic cell rate algorithm; ITU-T I.371 annex A).
  *
  * `100r/s burst=20`: one request each emission interval of 10 000 us, and up to burst further ones
- * at once: capacity = burst + 1. Units: r/s, r/m, r/h, r/d.
+ * at once: capacity = burst + 1. Units: r/s, r/m, r/h, r/d. The interval is cut to whole
+ * microseconds. capacity * emission_us is at most TG_RATE_WINDOW_MAX_S.
  */
 #ifndef TG_COMMON_RATE_H
 #define TG_COMMON_RATE_H
@@ -33,7 +34,8 @@ int64_t tg_rate_window_s(const struct tg_rate *rate);
 /*
  * Reference model of what admit.lua computes, in C: tests compare the two, and the local fallback
  * uses it. *tat_us is the stored theoretical arrival time (0: none). Returns whether allowed; tat
- * changes only when `commit` and allowed.
+ * changes only when `commit` and allowed. *out says what is left after the decision: without
+ * commit, what was left before it.
  */
 bool tg_rate_gcra(const struct tg_rate *rate, int64_t cost, int64_t now_us, bool commit,
                   int64_t *tat_us, struct tg_rate_state *out);
