@@ -1,0 +1,110 @@
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cmd/cmd.h"
+
+static const struct tg_command commands[] = {
+    {"serve", "run the orchestrator: stream to journal to destinations, and the API",
+     "serve [-c FILE]\n", tg_cmd_serve},
+    {"check", "check configuration, rules, schemas, catalogue and master data",
+     "check [-c FILE] [--journal]\n"
+     "check --keys\n",
+     tg_cmd_check},
+    {"token", "make keys and tokens for demos and tests",
+     "token keys --out DIR [--name NAME] [--alg RS256|ES256|EdDSA] [--kid ID] [--force]\n"
+     "token sign --key FILE --iss URL --aud AUD --sub SUBJECT [--kid ID] [--alg ALG]\n"
+     "           [--client ID] [--tenant TENANT] [--scope \"A B\"] [--ttl SECONDS]\n"
+     "           [--typ TYPE] [--claim NAME=VALUE]...\n",
+     tg_cmd_token},
+    {"exceptions", "list and show open items that need a person",
+     "exceptions list [-c FILE] [--tenant TENANT] [--all] [--json]\n"
+     "exceptions show [-c FILE] [--tenant TENANT] [--json] ID\n",
+     tg_cmd_exceptions},
+    {"audit", "verify the audit chain, write a signed checkpoint",
+     "audit verify [-c FILE] [--public-key FILE] [--json]\n"
+     "audit checkpoint [-c FILE]\n",
+     tg_cmd_audit},
+    {"rules", "run the fixtures of the rule bundle", "rules test [-c FILE] [PATH]\n", tg_cmd_rules},
+};
+
+size_t tg_command_count(void)
+{
+    return sizeof(commands) / sizeof(commands[0]);
+}
+
+const struct tg_command *tg_command_at(size_t i)
+{
+    return i < tg_command_count() ? &commands[i] : NULL;
+}
+
+const struct tg_command *tg_command_find(const char *name)
+{
+    for (size_t i = 0; i < tg_command_count(); i++) {
+        if (strcmp(commands[i].name, name) == 0) {
+            return &commands[i];
+        }
+    }
+    return NULL;
+}
+
+/* The usage text holds several lines; each gets the same lead, continuation lines keep theirs. */
+static void print_usage(FILE *out, const char *name)
+{
+    const struct tg_command *command = tg_command_find(name);
+    const char *line = command != NULL ? command->usage : "";
+    const char *lead = "usage: tallygate ";
+
+    while (*line != '\0') {
+        size_t len = strcspn(line, "\n");
+
+        fprintf(out, "%s%.*s\n", *line == ' ' ? "                 " : lead, (int)len, line);
+        line += len + (line[len] == '\n' ? 1 : 0);
+        lead = "       tallygate ";
+    }
+}
+
+int tg_cmd_usage_error(const char *name, const char *fmt, ...)
+{
+    va_list args;
+
+    fprintf(stderr, "tallygate %s: ", name);
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fprintf(stderr, "\n");
+    print_usage(stderr, name);
+    return TG_EXIT_USAGE;
+}
+
+int tg_cmd_failed(const char *name, const char *fmt, ...)
+{
+    va_list args;
+
+    fprintf(stderr, "tallygate %s: ", name);
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fprintf(stderr, "\n");
+    return TG_EXIT_FAILED;
+}
+
+int tg_cmd_help(const char *name)
+{
+    const struct tg_command *command = tg_command_find(name);
+
+    print_usage(stdout, name);
+    if (command != NULL) {
+        printf("\n%s\n", command->summary);
+    }
+    printf("-c FILE: the configuration, default %s. Details: docs/reference/cli.md\n",
+           TG_CONFIG_DEFAULT_PATH);
+    return TG_EXIT_OK;
+}
+
+void tg_cmd_getopt_reset(void)
+{
+    optind = 0; /* glibc: 0 also forgets the place inside a word */
+    opterr = 0; /* the commands say it themselves */
+}
