@@ -1,0 +1,129 @@
+#include "common/signature.h"
+
+#include <string.h>
+
+#include "common/codec.h"
+#include "common/digest.h"
+
+#define SCHEME "v1,"
+#define SCHEME_LEN (sizeof(SCHEME) - 1)
+
+struct candidates {
+    unsigned char mac[TG_SIGNATURES_PER_HEADER_MAX][TG_SHA256_BYTES];
+    size_t count;
+};
+
+/* A dot in the id would let id and timestamp trade bytes under one signature. */
+static bool is_id(struct tg_str id)
+{
+    return tg_str_is_printable(id, TG_WEBHOOK_ID_MAX_BYTES) && memchr(id.data, '.', id.len) == NULL;
+}
+
+/* Entries of other versions (v1a) are passed over; a v1 entry that cannot match is, too. */
+static int read_signatures(struct tg_str header, struct candidates *out)
+{
+    size_t entries = 0;
+    size_t i = 0;
+
+    out->count = 0;
+    if (header.len > TG_SIGNATURE_HEADER_MAX_BYTES) {
+        return -1;
+    }
+    while (i < header.len) {
+        struct tg_str entry = {header.data + i, 0};
+
+        while (i < header.len && header.data[i] != ' ') {
+            i++;
+            entry.len++;
+        }
+        i += i < header.len ? 1 : 0;
+        if (entry.len == 0) {
+            continue;
+        }
+        if (entries++ == TG_SIGNATURES_PER_HEADER_MAX) {
+            return -1;
+        }
+        if (entry.len <= SCHEME_LEN || memcmp(entry.data, SCHEME, SCHEME_LEN) != 0) {
+            continue;
+        }
+        entry.data += SCHEME_LEN;
+        entry.len -= SCHEME_LEN;
+        if (tg_base64_decode(entry, out->mac[out->count], TG_SHA256_BYTES) == TG_SHA256_BYTES) {
+            out->count++;
+        }
+    }
+    return out->count > 0 ? 0 : -1;
+}
+
+static enum tg_signature_result precheck(const struct tg_signature_standard *h, int64_t now_s,
+                                         int64_t tolerance_s, struct candidates *out)
+{
+    int64_t sent_s;
+
+    if (h->id.len == 0 || h->timestamp.len == 0 || h->signature.len == 0) {
+        return TG_SIGNATURE_MISSING;
+    }
+    if (!is_id(h->id) || !tg_str_to_i64(h->timestamp, &sent_s) ||
+        read_signatures(h->signature, out) != 0) {
+        return TG_SIGNATURE_MALFORMED;
+    }
+    /* sent_s is not negative, so neither difference overflows for a clock after 1970. */
+    if (now_s < 0 || now_s - sent_s > tolerance_s || sent_s - now_s > tolerance_s) {
+        return TG_SIGNATURE_WINDOW;
+    }
+    return TG_SIGNATURE_OK;
+}
+
+enum tg_signature_result tg_signature_standard_precheck(const struct tg_signature_standard *h,
+                                                        int64_t now_s, int64_t tolerance_s)
+{
+    struct candidates candidates;
+
+    return precheck(h, now_s, tolerance_s, &candidates);
+}
+
+enum tg_signature_result tg_signature_standard_verify(const struct tg_signature_standard *h,
+                                                      const struct tg_str *body, size_t pieces,
+                                                      struct tg_secret_list secrets, int64_t now_s,
+                                                      int64_t tolerance_s)
+{
+    const struct tg_str head[] = {h->id, tg_str_of("."), h->timestamp, tg_str_of(".")};
+    struct candidates candidates;
+    enum tg_signature_result result = precheck(h, now_s, tolerance_s, &candidates);
+    unsigned matches = 0;
+
+    if (result != TG_SIGNATURE_OK) {
+        return result;
+    }
+    for (size_t s = 0; s < secrets.count; s++) {
+        const struct tg_str key = {secrets.items[s].data, secrets.items[s].len};
+        unsigned char mac[TG_SHA256_BYTES];
+
+        if (tg_hmac_sha256vv(key, head, sizeof(head) / sizeof(head[0]), body, pieces, mac) != 0) {
+            return TG_SIGNATURE_INTERNAL;
+        }
+        for (size_t c = 0; c < candidates.count; c++) {
+            matches += tg_equal_ct(mac, candidates.mac[c], TG_SHA256_BYTES) ? 1U : 0U;
+        }
+    }
+    return secrets.known && matches > 0 ? TG_SIGNATURE_OK : TG_SIGNATURE_WRONG;
+}
+
+const char *tg_signature_reason(enum tg_signature_result r)
+{
+    switch (r) {
+    case TG_SIGNATURE_OK:
+        return "the signature is valid";
+    case TG_SIGNATURE_MISSING:
+        return "webhook-id, webhook-timestamp or webhook-signature is missing";
+    case TG_SIGNATURE_MALFORMED:
+        return "webhook-id, webhook-timestamp or webhook-signature is malformed";
+    case TG_SIGNATURE_WINDOW:
+        return "webhook-timestamp is too far from now";
+    case TG_SIGNATURE_WRONG:
+        return "no signature matches the body";
+    case TG_SIGNATURE_INTERNAL:
+        return "the signature could not be checked";
+    }
+    return "the signature could not be checked";
+}
