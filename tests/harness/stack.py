@@ -105,13 +105,13 @@ class Process:
 class Redis:
     """redis-server from conf/redis.conf and the ACL file, on a unix socket."""
 
-    def __init__(self, directory: Path, tcp=False, durable=True, extra=()):
+    def __init__(self, directory: Path, tcp=False, durable=True, extra=(), secrets_dir=None):
         self.dir = Path(directory)
         self.data = self.dir / "redis"
         self.data.mkdir(parents=True, exist_ok=True)
         self.sock = str(self.dir / "redis.sock")
         self.port = free_port() if tcp else 0
-        self.secrets = self.dir / "secrets"
+        self.secrets = Path(secrets_dir or self.dir / "secrets")
         self.secrets.mkdir(mode=0o700, exist_ok=True)
         self.passwords = {}
         acl = (ROOT / "conf/redis.acl.in").read_text()

@@ -1,0 +1,347 @@
+#!/usr/bin/python3
+"""make demo: one week of approved time through NGINX, Redis, the orchestrator, into an ERP ledger and
+a payroll file; then the proof that each entry arrived once.
+
+  demo.py          runs, reports, stops everything; exit 0 only when every number is what the input
+                   implies (week.py works that out apart from the product's counters)
+  demo.py --stay   the same, then stays up until Ctrl-C (make run)
+"""
+import argparse
+import collections
+import csv
+import http.client
+import json
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from decimal import Decimal
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
+
+import week  # noqa: E402
+from tests.harness import sign, stack  # noqa: E402
+
+VAR = ROOT / "var"
+SENDERS = 8
+QUIET_SECONDS = 60
+
+
+class Demo:
+    def __init__(self):
+        self.port = 8080 if not stack.can_connect(("127.0.0.1", 8080)) else stack.free_port()
+        self.secret = sign.new_secret()
+        self.redis = self.nginx = self.orchestrator = None
+        self.tokens = {}
+
+    # ---- set-up ----
+
+    def prepare(self):
+        for name in ("run", "lib", "out", "keys", "secrets", "conf", "tmp"):
+            shutil.rmtree(VAR / name, ignore_errors=True)
+        for name in ("run", "log", "lib", "out", "keys", "secrets", "conf", "tmp"):
+            (VAR / name).mkdir(parents=True, exist_ok=True)
+        for log in (VAR / "log").glob("*.log"):
+            log.unlink()
+        (VAR / "secrets").chmod(0o700)
+        (VAR / "secrets/webhooks").write_text(f"{week.TENANT} psa {self.secret}\n")
+        self.tallygate("token", "keys", "--out", "var/keys", "--name", "demo", "--alg", "ES256",
+                       "--kid", "demo-1")
+        conf = (ROOT / "conf/nginx.conf").read_text()
+        conf = conf.replace("../var/", "../").replace("127.0.0.1:8080", f"127.0.0.1:{self.port}")
+        (VAR / "conf/nginx.conf").write_text(conf)
+
+    def tallygate(self, *args):
+        done = subprocess.run([stack.BINARY, *args], cwd=ROOT, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise SystemExit(f"demo: tallygate {args[0]} failed: {done.stderr}{done.stdout}")
+        return done.stdout
+
+    def token(self, client, scope):
+        if (client, scope) not in self.tokens:
+            self.tokens[client, scope] = self.tallygate(
+                "token", "sign", "--key", "var/keys/demo.pem", "--kid", "demo-1", "--alg", "ES256",
+                "--iss", "https://idp.demo.example", "--aud", "tallygate", "--sub", client,
+                "--client", client, "--tenant", week.TENANT, "--scope", scope,
+                "--ttl", "86400").strip()
+        return self.tokens[client, scope]
+
+    def start(self):
+        self.redis = stack.Redis(VAR / "run", secrets_dir=VAR / "secrets")
+        self.redis.process.log = VAR / "log/redis.log"
+        self.redis.start()
+        self.orchestrator = stack.Orchestrator(VAR / "log", ROOT / "conf/tallygate.yaml",
+                                               str(VAR / "run/orchestrator.sock"))
+        self.orchestrator.start()
+        globals_ = "daemon off;" + (" user root;" if os.geteuid() == 0 else "")
+        binary = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin")
+        self.nginx = stack.Process("nginx", [binary, "-p", "var/", "-c", "conf/nginx.conf", "-g",
+                                             globals_], VAR / "log/nginx.out.log", cwd=ROOT)
+        self.nginx.start()
+
+        def edge_up():
+            if not self.nginx.alive():
+                raise SystemExit(f"demo: nginx ended: {self.nginx.text()[-1500:]}")
+            try:  # an event with a bad signature: 401 says the whole edge answers
+                return self.get("/readyz", "")[0] == 200
+            except OSError:
+                return False
+        stack.wait_for(edge_up, 20, "the edge")
+
+    def stop(self):
+        for name, end in (("nginx", self.nginx and (lambda: self.nginx.stop(signal.SIGQUIT))),
+                          ("orchestrator", self.orchestrator and self.orchestrator.stop),
+                          ("redis", self.redis and self.redis.stop)):
+            if end:
+                status = end()
+                if status not in (0, None):
+                    print(f"demo: {name} ended with status {status}")
+
+    # ---- the week ----
+
+    def request(self, connection, s: week.Send):
+        body = sign.cloudevent(s.event_id, s.data or s.entry.data(), s.type, week.SOURCE,
+                               subject=s.entry.id, time="2026-11-20T17:00:00Z")
+        if s.way == "hook":
+            path = f"/hooks/{week.TENANT}/psa"
+            secret = sign.new_secret() if s.spoil == "signature" else self.secret
+            headers = sign.webhook_headers(secret, s.key, body)
+        else:
+            path = "/v1/events"
+            headers = {"Authorization": "Bearer " + self.token(s.client, s.scope),
+                       "Idempotency-Key": f'"{s.key}"'}
+        headers["Content-Type"] = "application/cloudevents+json"
+        connection.request("POST", path, body, headers)
+        answer = connection.getresponse()
+        text = answer.read()
+        code = ""
+        if answer.headers.get("Content-Type", "").startswith("application/problem+json"):
+            code = json.loads(text)["code"]
+        replayed = answer.headers.get("Idempotent-Replayed") == "true"
+        event = json.loads(text)["id"] if answer.status == 202 else ""
+        return answer.status, code, replayed, event
+
+    def send_all(self, sends):
+        results, done = [], 0
+        began = time.monotonic()
+        for step in sorted({s.step for s in sends}):
+            todo = queue.SimpleQueue()
+            for s in sends:
+                if s.step == step:
+                    todo.put(s)
+            out, errors = [], []
+
+            def work():
+                c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+                while True:
+                    try:
+                        s = todo.get_nowait()
+                    except queue.Empty:
+                        c.close()
+                        return
+                    try:
+                        out.append((s, self.request(c, s)))
+                    except (OSError, http.client.HTTPException, ValueError) as e:
+                        errors.append((s, e))
+                        c.close()
+
+            threads = [threading.Thread(target=work) for _ in range(SENDERS)]
+            for t in threads:
+                t.start()
+            for t in threads:
+                t.join()
+            if errors:
+                raise SystemExit(f"demo: {len(errors)} requests failed, the first: {errors[0]}")
+            results += out
+            done += len(out)
+            progress(f"sent {done} of {len(sends)} requests", began)
+        print(file=sys.stderr)
+        return results
+
+    def get(self, path, token):
+        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        c.request("GET", path, headers={"Authorization": f"Bearer {token}"} if token else {})
+        r = c.getresponse()
+        text = r.read()
+        c.close()
+        return r.status, text
+
+    def wait_posted(self, events):
+        """Until every accepted event says, through the API, that nothing of it is on its way."""
+        token, open_events = self.token("svc-status", "status:read"), dict.fromkeys(events)
+        began, stages = time.monotonic(), {}
+        while open_events:
+            for event in list(open_events):
+                status, text = self.get(f"/v1/events/{event}", token)
+                if status != 200:
+                    continue
+                story = json.loads(text)
+                moving = [p for o in story.get("objects", []) for p in o["postings"]
+                          if p["state"] not in ("posted", "exception", "cancelled")]
+                if story.get("stage") == "in_stream" or story["status"] == "in_stream" or moving:
+                    break  # in order: the rest is no further
+                stages[event] = story
+                del open_events[event]
+            progress(f"settled {len(stages)} of {len(events)} events", began)
+            if time.monotonic() - began > QUIET_SECONDS:
+                raise SystemExit(f"demo: {len(open_events)} events did not settle in "
+                                 f"{QUIET_SECONDS} s, e.g. {next(iter(open_events))}")
+            if open_events:
+                time.sleep(0.05)
+        print(file=sys.stderr)
+        return stages
+
+    def exceptions(self):
+        text = self.tallygate("exceptions", "list", "-c", "conf/tallygate.yaml", "--json")
+        rows = json.loads(text)
+        return rows["exceptions"] if isinstance(rows, dict) else rows
+
+
+def progress(text, began):
+    print(f"\rdemo: {text} ({time.monotonic() - began:.1f} s)   ", end="", file=sys.stderr,
+          flush=True)
+
+
+# ---- what arrived: read from the destinations themselves ----
+
+def hledger(*args):
+    done = subprocess.run(["hledger", "-f", str(VAR / "out/erp/ledger.journal"), *args],
+                          capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"demo: hledger {' '.join(args)}: {done.stderr}")
+    return done.stdout
+
+
+def ledger_total(account, commodity):
+    """Sum of one commodity under an account, as hledger sees it."""
+    total = Decimal(0)
+    for row in csv.reader(hledger("balance", account, "--flat", "-O", "csv", "--layout", "bare",
+                                  "-N").splitlines()[1:]):
+        if row[1] == commodity:
+            total += Decimal(row[2])
+    return total
+
+
+def read_csv(pattern):
+    rows = []
+    for path in sorted(VAR.glob(pattern)):
+        with open(path, newline="", encoding="utf-8") as f:
+            rows += list(csv.DictReader(f))
+    return rows
+
+
+def report(results, stages, exceptions, x):
+    """Prints the tables; returns the list of everything that is not as the input implies."""
+    wrong = []
+
+    def must(what, got, want):
+        if got != want:
+            wrong.append(f"{what}: {got}, the input implies {want}")
+
+    answers = collections.Counter(r[:3] for _, r in results)
+    for s, r in results:
+        if r[:3] != (s.status, s.code, s.replayed):
+            wrong.append(f"{s.way} {s.key} ({s.note or 'an entry'}): answered {r[:3]}, "
+                         f"not {(s.status, s.code, s.replayed)}")
+    must("answers", dict(answers), x.answers)
+
+    labor, payroll = read_csv("out/erp/labor-*.csv"), read_csv("out/payroll/payroll-*.csv")
+    waiting = collections.Counter(e["code"] for e in exceptions)
+    owners = {e["code"]: e["owner"] for e in exceptions}
+    hledger("check")
+    hours = ledger_total("wip", "h")
+    must("entries in the ERP labor file", len(labor), x.posted)
+    must("distinct entries there", len({r["entry"] for r in labor}), x.posted)
+    must("entries in the payroll file", len(payroll), x.posted)
+    must("distinct entries there", len({r["entry"] for r in payroll}), x.posted)
+    must("ledger hours", hours, x.hours_posted)
+    must("ledger cost, EUR", ledger_total("cost", "EUR"), x.amount)
+    must("payroll hours", sum((Decimal(r["hours"]) for r in payroll), Decimal(0)), x.hours_posted)
+    totals = [json.loads(p.read_text()) for p in sorted(VAR.glob("out/payroll/*.totals.json"))]
+    must("payroll control totals, hours", sum((Decimal(t["hours"]) for t in totals), Decimal(0)),
+         x.hours_posted)
+    must("payroll control totals, lines", sum(t["lines"] for t in totals), x.posted)
+    must("waiting", dict(waiting), x.waiting)
+    duplicates = sum(s["status"] == "duplicate" for s in stages.values())
+    must("duplicates", duplicates, x.duplicates)
+
+    accepted = sum(n for k, n in answers.items() if k[0] == 202 and not k[2])
+    replayed = sum(n for k, n in answers.items() if k[2])
+    print(f"\n{'requests sent':34}{len(results):>8}")
+    print(f"{'  accepted (202)':34}{accepted:>8}")
+    print(f"{'  the first answer again':34}{replayed:>8}")
+    for (status, code, _), n in sorted(answers.items()):
+        if status != 202:
+            print(f"{f'  refused {status} {code}':34}{n:>8}")
+    print(f"{'entries accepted, each once':34}{x.entries:>8}")
+    print(f"{'  posted to ERP':34}{len(labor):>8}")
+    print(f"{'  posted to payroll':34}{len(payroll):>8}")
+    print(f"{'  same event sent again, not posted':34}{duplicates:>8}")
+    for code, n in sorted(waiting.items()):
+        print(f"{f'  waiting: {code}':34}{n:>8}   for {owners[code]}")
+    source = x.hours_source - sum(
+        (e.hours for e in {r[0].entry.id: r[0].entry for r in results}.values() if e.waits),
+        Decimal(0))
+    paid = sum((Decimal(r["hours"]) for r in payroll), Decimal(0))
+    print(f"\n{'hours':12}{'source':>12}{'ERP ledger':>14}{'payroll':>12}")
+    print(f"{'':12}{source:>12}{hours:>14}{paid:>12}\n")
+    return wrong
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--stay", action="store_true", help="stay up after the report")
+    args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    os.chdir(ROOT)
+    began = time.monotonic()
+    demo, wrong = Demo(), None
+    try:
+        print("demo: starting Redis, the orchestrator and NGINX", flush=True)
+        demo.prepare()
+        demo.start()
+        sends = week.plan(week.entries())
+        results = demo.send_all(sends)
+        events = list(dict.fromkeys(r[3] for _, r in results if r[0] == 202))
+        stages = demo.wait_posted(events)
+        wrong = report(results, stages, demo.exceptions(), week.expected(sends))
+        if args.stay:
+            stay(demo)
+    finally:
+        demo.stop()
+    for line in wrong[:20]:
+        print(f"demo: {line}")
+    verify = demo.tallygate("audit", "verify", "-c", "conf/tallygate.yaml").strip().splitlines()[-1]
+    print(f"demo: {verify}")
+    print(f"demo: {'reconciled' if not wrong else 'NOT reconciled'} "
+          f"({time.monotonic() - began:.1f} s)")
+    return 1 if wrong else 0
+
+
+def stay(demo):
+    base = f"http://127.0.0.1:{demo.port}"
+    print(f"demo: staying up at {base} until Ctrl-C; try\n"
+          f"  curl -s {base}/metrics/edge | head\n"
+          f"  build/tallygate exceptions list -c conf/tallygate.yaml\n"
+          f"  TOKEN=$(build/tallygate token sign --key var/keys/demo.pem --kid demo-1 --alg ES256 "
+          f"--iss https://idp.demo.example --aud tallygate --sub me --tenant acme "
+          f"--scope 'validate status:read')\n"
+          f"  curl -s -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' "
+          f"-d '{{\"id\":\"TE-1\",\"version\":1,\"worker\":\"W-001\",\"project\":\"P-112\","
+          f"\"task\":\"T-1\",\"date\":\"2026-11-16\",\"hours\":\"7.5\"}}' "
+          f"{base}/v1/time-entries/validate", flush=True)
+    try:
+        while demo.nginx.alive() and demo.orchestrator.process.alive():
+            signal.sigtimedwait([signal.SIGCHLD], 1)
+    except KeyboardInterrupt:
+        print()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
