@@ -89,9 +89,9 @@ static json_t *load(struct tg_str body, struct tg_error *err)
                            TG_EVENT_JSON_DEPTH_MAX);
         return NULL;
     }
-    event = body.len > 0 ? json_loadb((const char *)body.data, body.len, JSON_REJECT_DUPLICATES,
-                                      &where)
-                         : NULL;
+    event = body.len > 0
+                ? json_loadb((const char *)body.data, body.len, JSON_REJECT_DUPLICATES, &where)
+                : NULL;
     if (event == NULL) {
         /* where.text may quote the payload: only the place is told. */
         if (body.len > 0 && json_error_code(&where) == json_error_duplicate_key) {

@@ -27,6 +27,7 @@ struct tg_jwk {
     char *kid;       /* NUL-terminated, "" when the key has none */
     enum tg_alg alg; /* the one algorithm this key type and curve allows */
     EVP_PKEY *pkey;
+    EVP_MD_CTX *ready; /* set up to verify; only ever copied, which saves fetches per token */
 };
 
 struct tg_jwks {

@@ -23,7 +23,8 @@ enum tg_jwt_result {
     TG_JWT_EXPIRED, /* exp missing or past */
     TG_JWT_NOT_YET, /* nbf in the future */
     TG_JWT_TYP,     /* typ required and other; crit present */
-    TG_JWT_CLAIM,   /* a claim of the wrong type (sub not a string, exp not a number ...) */
+    TG_JWT_CLAIM,   /* a claim of the wrong type or form (sub not a string, exp not a number, tenant
+                       not a name ...), or none of client_id, azp, sub */
     TG_JWT_INTERNAL /* out of memory */
 };
 
@@ -57,7 +58,7 @@ enum tg_jwt_result tg_jwt_verify(struct tg_str token, const struct tg_jwks *keys
                                  const struct tg_jwt_policy *policy, int64_t now_s,
                                  struct tg_jwt *out);
 
-/* exp and nbf again, for a cached token. TG_JWT_OK, TG_JWT_EXPIRED. */
+/* exp and nbf again, for a cached token. TG_JWT_OK, TG_JWT_EXPIRED, TG_JWT_NOT_YET. */
 enum tg_jwt_result tg_jwt_recheck(const struct tg_jwt *jwt, const struct tg_jwt_policy *policy,
                                   int64_t now_s);
 

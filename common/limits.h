@@ -76,7 +76,18 @@
 /* --- orchestrator: intake --- */
 #define TG_INTAKE_BATCH_MAX 256 /* stream entries decided and journalled together */
 #define TG_INTAKE_BLOCK_MS 1000
+#define TG_INTAKE_READ_COUNT_MAX 64 /* entries of one shard in one read; a reply is held whole */
 #define TG_INTAKE_CLAIM_IDLE_MS 30000
+#define TG_INTAKE_TRIM_ACKS 1000
+#define TG_INTAKE_TRIM_MS 10000
+#define TG_INTAKE_GAUGE_MS 5000
+#define TG_OBJECT_VERSIONS_MAX 1000 /* of one object, looked at for one decision */
+#define TG_REDIS_CONNECT_MS 1000
+#define TG_REDIS_REPLY_MS 10000 /* a link without an answer for so long is dropped */
+#define TG_REDIS_BACKOFF_BASE_MS 50
+#define TG_REDIS_BACKOFF_CAP_MS 3000
+#define TG_REDIS_PENDING_MAX 4096 /* commands of one link without an answer */
+#define TG_REDIS_PASSWORD_MAX_BYTES 512
 #define TG_TENANTS_MAX 10000
 #define TG_SOURCES_PER_TENANT_MAX 64
 #define TG_DESTINATIONS_PER_TENANT_MAX 64
@@ -107,6 +118,19 @@
 #define TG_JOURNAL_BATCH_OPS_MAX 16384
 #define TG_JOURNAL_PAGE_MAX 1000 /* rows of one list query */
 #define TG_AUDIT_DETAIL_MAX_BYTES 4096
+#define TG_JOURNAL_CACHE_KIB 32768         /* pages the writer keeps in memory */
+#define TG_JOURNAL_WAL_PAGES 4096          /* copy the WAL into the file after so many */
+#define TG_JOURNAL_WAL_KEEP_BYTES 67108864 /* a longer WAL file is cut when it is reused */
+#define TG_JOURNAL_BUSY_MS 5000            /* a reader waits so long for a lock */
+#define TG_JOURNAL_WRITER_BUSY_MS 1000     /* the writer; then the group is tried again */
+#define TG_JOURNAL_RETRY_MIN_MS 50         /* after a failed commit; doubles */
+#define TG_JOURNAL_RETRY_MAX_MS 5000
+#define TG_JOURNAL_ROOM_WAIT_MS 5000 /* a new destination waits so long for a full queue */
+#define TG_JOURNAL_CHUNK_MIN_BYTES 1024
+#define TG_JOURNAL_CHUNK_MAX_BYTES 65536
+#define TG_CHECK_FINDINGS_MAX 100 /* told one by one; the rest is counted */
+#define TG_CHECKPOINTS_MAX 100000 /* files of one directory */
+#define TG_CHECKPOINT_FILE_MAX_BYTES 1024
 
 /* --- orchestrator: dispatch --- */
 #define TG_OPEN_POSTINGS_MAX 8192 /* postings held in memory over all destinations */
@@ -116,6 +140,8 @@
 #define TG_RETRY_ATTEMPTS_MAX 12
 #define TG_RETRY_BASE_MS 1000
 #define TG_RETRY_CAP_MS (15 * 60 * 1000)
+#define TG_RETRY_AFTER_MAX_MS (INT64_C(7) * 24 * 3600 * 1000) /* a longer one is read as this */
+#define TG_DOWN_BACKOFF_MAX 6 /* steps the wait after DOWN doubles: 32 s; the breaker does the rest */
 #define TG_LOOKUP_ATTEMPTS_MAX 5
 #define TG_BREAKER_FAILURES 5
 #define TG_BREAKER_OPEN_MS 10000
@@ -123,6 +149,12 @@
 #define TG_CONNECT_DETAIL_MAX_BYTES 256
 #define TG_FILE_LINE_MAX_BYTES 2048
 #define TG_FILE_BATCH_MAX 256
+#define TG_FILE_COLUMNS_MAX 24
+#define TG_FILE_BOOKS_OPEN_MAX 8
+#define TG_FILE_LINES_MAX 4000000 /* of one period's file */
+#define TG_FILE_PERIODS_MAX 4096  /* files of one directory */
+#define TG_LEDGER_ENTRY_MAX_BYTES 16384
+#define TG_TOTALS_FILE_MAX_BYTES (64 * 1024 * 1024)
 
 /* --- orchestrator: API --- */
 #define TG_API_THREADS_MAX 32

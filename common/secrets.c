@@ -61,8 +61,7 @@ static int parse_secret(struct tg_str text, size_t line, struct tg_secret *out,
     struct tg_str base64;
     int n;
 
-    if (text.len <= SECRET_PREFIX_LEN ||
-        memcmp(text.data, SECRET_PREFIX, SECRET_PREFIX_LEN) != 0) {
+    if (text.len <= SECRET_PREFIX_LEN || memcmp(text.data, SECRET_PREFIX, SECRET_PREFIX_LEN) != 0) {
         return tg_error_set(err, "line %zu: a secret is " SECRET_PREFIX " and base64", line);
     }
     base64.data = text.data + SECRET_PREFIX_LEN;
@@ -133,9 +132,8 @@ static int parse_named(const struct tg_str fields[FIELDS_MAX], size_t count, siz
     }
     if (!tg_str_is_name(fields[0], TG_TENANT_MAX_BYTES) ||
         !tg_str_is_name(fields[1], TG_SOURCE_NAME_MAX_BYTES)) {
-        return tg_error_set(err,
-                            "line %zu: tenant and source are 1 to %d of A-Z a-z 0-9 . _ -", line,
-                            TG_TENANT_MAX_BYTES);
+        return tg_error_set(err, "line %zu: tenant and source are 1 to %d of A-Z a-z 0-9 . _ -",
+                            line, TG_TENANT_MAX_BYTES);
     }
     memcpy(at, fields[0].data, fields[0].len);
     at[fields[0].len] = '/';
