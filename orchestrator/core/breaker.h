@@ -23,6 +23,9 @@ bool tg_breaker_allows(struct tg_breaker *b, int64_t now_ms);
 void tg_breaker_started(struct tg_breaker *b);
 void tg_breaker_success(struct tg_breaker *b);
 void tg_breaker_failure(struct tg_breaker *b, int64_t now_ms);
+/* It began and gave no clear answer: proves nothing while closed, but a probe must have proved
+ * something, so half open opens again. */
+void tg_breaker_unclear(struct tg_breaker *b, int64_t now_ms);
 /* When _allows may change by time alone; INT64_MAX: never. */
 int64_t tg_breaker_wake_ms(const struct tg_breaker *b);
 

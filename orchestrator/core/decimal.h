@@ -17,6 +17,7 @@ struct tg_decimal {
     int64_t micros;
 };
 
+/* Of the magnitude: -2.5 rounds as 2.5 does. HALF_UP: away from zero; DOWN: towards zero. */
 enum tg_round { TG_ROUND_HALF_UP, TG_ROUND_HALF_EVEN, TG_ROUND_DOWN };
 
 /* "-12.50": optional sign, digits, optional point with 1..6 digits; no exponent, no spaces. 0/-1 */

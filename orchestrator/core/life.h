@@ -88,10 +88,11 @@ enum tg_exception_state {
     TG_EXCEPTION_AUTO_CLOSED = 5
 };
 
-/* The one transition function. 0 and *next, or -1: not an edge of the table. */
+/* The one transition function. 0 and *next, or -1: not an edge; *next is then untouched. */
 int tg_posting_next(enum tg_posting_state s, enum tg_posting_event e, enum tg_posting_state *next);
 
 bool tg_posting_is_final(enum tg_posting_state s);
+/* Names are static; a number that is none of ours gives "unknown". */
 const char *tg_posting_state_name(enum tg_posting_state s);
 const char *tg_posting_event_name(enum tg_posting_event e);
 const char *tg_event_state_name(enum tg_event_state s);
@@ -99,13 +100,20 @@ const char *tg_version_state_name(enum tg_version_state s);
 const char *tg_business_state_name(enum tg_business_state s);
 const char *tg_exception_state_name(enum tg_exception_state s);
 
-/* Business state of an object from its version state and the states of its live postings. */
+/*
+ * Business state of an object from its version state and the states of its live postings: any
+ * exception or rejection wins; then open work (validated, or received while the version is held);
+ * posted when none is open and one stands; reversed when every effect is reversed. Cancelled ones
+ * count for nothing. Billed and paid come from feedback, not from here.
+ */
 enum tg_business_state tg_business_state_of(enum tg_version_state v,
                                             const enum tg_posting_state *postings, size_t n);
 
 /*
  * Key of a posting (design section 5): SHA-256 over destination, subject (object@version), kind,
- * leg and generation, each preceded by its length; the first 16 bytes, 32 hex digits on the wire.
+ * leg and generation (4 bytes big endian), each preceded by its length as 4 bytes big endian; the
+ * first 16 bytes, 32 hex digits on the wire. destination is the id over all tenants, "acme/erp".
+ * 0, or -1 when OpenSSL fails or a part is over 4 GiB; likewise the two below.
  */
 int tg_posting_key(struct tg_str destination, struct tg_str subject, struct tg_str kind,
                    struct tg_str leg, unsigned generation, unsigned char out[TG_POSTING_KEY_BYTES]);

@@ -1,0 +1,121 @@
+#include "core/config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static void source_clear(struct tg_config_source *s)
+{
+    free(s->name);
+    free(s->decoder);
+    free(s->uri);
+    for (size_t i = 0; s->clients != NULL && i < s->client_count; i++) {
+        free(s->clients[i]);
+    }
+    free(s->clients);
+}
+
+static void destination_clear(struct tg_config_destination *d)
+{
+    free(d->name);
+    free(d->id);
+    free(d->connector);
+    free(d->path);
+    free(d->url);
+    free(d->user);
+    free(d->password_file);
+}
+
+static void tenant_clear(struct tg_config_tenant *t)
+{
+    free(t->id);
+    for (size_t i = 0; t->sources != NULL && i < t->source_count; i++) {
+        source_clear(&t->sources[i]);
+    }
+    free(t->sources);
+    for (size_t i = 0; t->destinations != NULL && i < t->destination_count; i++) {
+        destination_clear(&t->destinations[i]);
+    }
+    free(t->destinations);
+    free(t->master);
+    free(t->calendar);
+    free(t->ownership);
+}
+
+void tg_config_free(struct tg_config *c)
+{
+    if (c == NULL) {
+        return;
+    }
+    free(c->file);
+    free(c->redis.url);
+    free(c->redis.user);
+    free(c->redis.password_file);
+    free(c->redis.prefix);
+    free(c->journal.path);
+    free(c->journal.checkpoint_dir);
+    free(c->journal.checkpoint_key);
+    free(c->api.listen);
+    free(c->rules.path);
+    free(c->rules.approval);
+    free(c->schemas);
+    free(c->catalogue);
+    for (size_t i = 0; c->tenants != NULL && i < c->tenant_count; i++) {
+        tenant_clear(&c->tenants[i]);
+    }
+    free(c->tenants);
+    free(c);
+}
+
+const struct tg_config_tenant *tg_config_tenant(const struct tg_config *c, struct tg_str id)
+{
+    for (size_t i = 0; i < c->tenant_count; i++) {
+        if (tg_str_equal_c(id, c->tenants[i].id)) {
+            return &c->tenants[i];
+        }
+    }
+    return NULL;
+}
+
+/* The clients of the file, or hook:NAME when it lists none. */
+static bool may_send(const struct tg_config_source *s, struct tg_str client)
+{
+    static const char hook[] = "hook:";
+    const size_t hook_len = sizeof(hook) - 1;
+
+    for (size_t i = 0; i < s->client_count; i++) {
+        if (tg_str_equal_c(client, s->clients[i])) {
+            return true;
+        }
+    }
+    if (s->client_count > 0 || client.len <= hook_len || memcmp(client.data, hook, hook_len) != 0) {
+        return false;
+    }
+    client.data += hook_len;
+    client.len -= hook_len;
+    return tg_str_equal_c(client, s->name);
+}
+
+const struct tg_config_source *tg_config_source(const struct tg_config_tenant *t, struct tg_str uri,
+                                                struct tg_str client)
+{
+    for (size_t i = 0; i < t->source_count; i++) {
+        const struct tg_config_source *s = &t->sources[i];
+
+        if (tg_str_equal_c(uri, s->uri != NULL ? s->uri : s->name) && may_send(s, client)) {
+            return s;
+        }
+    }
+    return NULL;
+}
+
+const struct tg_config_destination *tg_config_destination(const struct tg_config *c, uint32_t index)
+{
+    for (size_t i = 0; i < c->tenant_count; i++) {
+        for (size_t k = 0; k < c->tenants[i].destination_count; k++) {
+            if (c->tenants[i].destinations[k].index == index) {
+                return &c->tenants[i].destinations[k];
+            }
+        }
+    }
+    return NULL;
+}

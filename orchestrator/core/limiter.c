@@ -1,0 +1,50 @@
+#include "core/limiter.h"
+
+#define US_PER_MS 1000
+
+void tg_limiter_init(struct tg_limiter *l, const struct tg_rate *rate_or_null)
+{
+    l->rate.emission_us = 1;
+    l->rate.capacity = 0;
+    if (rate_or_null != NULL) {
+        l->rate = *rate_or_null;
+    }
+    l->tat_us = 0;
+    l->blocked_until_ms = 0;
+}
+
+bool tg_limiter_take(struct tg_limiter *l, int64_t now_ms, int64_t *wake_ms)
+{
+    const int64_t now_us = now_ms * US_PER_MS;
+    struct tg_rate_state state;
+    int64_t window_us;
+
+    if (now_ms < l->blocked_until_ms) {
+        /* A clock that was set back must not lengthen a pause beyond the longest there is. */
+        if (l->blocked_until_ms - now_ms > TG_RETRY_AFTER_MAX_MS) {
+            l->blocked_until_ms = now_ms + TG_RETRY_AFTER_MAX_MS;
+        }
+        *wake_ms = l->blocked_until_ms;
+        return false;
+    }
+    if (l->rate.capacity <= 0) {
+        return true;
+    }
+    /* On a clock that never runs back the arrival time is at most one window ahead. */
+    window_us = l->rate.capacity * l->rate.emission_us;
+    if (l->tat_us > now_us + window_us) {
+        l->tat_us = now_us + window_us;
+    }
+    if (tg_rate_gcra(&l->rate, 1, now_us, true, &l->tat_us, &state)) {
+        return true;
+    }
+    *wake_ms = now_ms + (state.retry_after_us + US_PER_MS - 1) / US_PER_MS;
+    return false;
+}
+
+void tg_limiter_block(struct tg_limiter *l, int64_t until_ms)
+{
+    if (until_ms > l->blocked_until_ms) {
+        l->blocked_until_ms = until_ms;
+    }
+}
