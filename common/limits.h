@@ -90,6 +90,7 @@
 #define TG_REDIS_PASSWORD_MAX_BYTES 512
 #define TG_TENANTS_MAX 10000
 #define TG_SOURCES_PER_TENANT_MAX 64
+#define TG_CLIENTS_PER_SOURCE_MAX 64
 #define TG_DESTINATIONS_PER_TENANT_MAX 64
 #define TG_POSTINGS_PER_OBJECT_MAX 16
 #define TG_VIOLATIONS_MAX 64
@@ -111,6 +112,11 @@
 #define TG_MASTER_FILE_MAX_BYTES (64 * 1024 * 1024)
 #define TG_YAML_FILE_MAX_BYTES (4 * 1024 * 1024)
 #define TG_YAML_DEPTH_MAX 32
+#define TG_YAML_KEYS_MAX 1024           /* of one mapping */
+#define TG_MASTER_POINTER_MAX_BYTES 256 /* place in the file, for messages */
+#define TG_MASTER_VERSION_MAX_BYTES 96
+#define TG_CALENDAR_SPANS_MAX 4096 /* periods, and pay cycles, of one tenant */
+#define TG_CODE_MAX_BYTES 64       /* a code of conf/catalogue.yaml */
 
 /* --- orchestrator: journal --- */
 #define TG_JOURNAL_QUEUE_MAX 4096 /* batches waiting for the journal thread */
@@ -141,7 +147,8 @@
 #define TG_RETRY_BASE_MS 1000
 #define TG_RETRY_CAP_MS (15 * 60 * 1000)
 #define TG_RETRY_AFTER_MAX_MS (INT64_C(7) * 24 * 3600 * 1000) /* a longer one is read as this */
-#define TG_DOWN_BACKOFF_MAX 6 /* steps the wait after DOWN doubles: 32 s; the breaker does the rest */
+#define TG_DOWN_BACKOFF_MAX                                                                        \
+    6 /* steps the wait after DOWN doubles: 32 s; the breaker does the rest */
 #define TG_LOOKUP_ATTEMPTS_MAX 5
 #define TG_BREAKER_FAILURES 5
 #define TG_BREAKER_OPEN_MS 10000
@@ -161,6 +168,14 @@
 #define TG_API_CONNECTIONS_MAX 1024
 #define TG_API_BODY_MAX_BYTES (1024 * 1024)
 #define TG_API_TIMEOUT_S 30
+#define TG_API_DISCARD_MAX_BYTES (8 * 1024 * 1024) /* of a body over the limit, read to answer 413 */
+#define TG_API_REDIS_TIMEOUT_MS 200
+#define TG_API_METRICS_MAX_BYTES (1024 * 1024)
+#define TG_API_BACKLOG 128
+#define TG_API_OBJECTS_MAX 100 /* objects, and exceptions, shown of one event */
+#define TG_LISTEN_PATH_MAX_BYTES 107 /* sockaddr_un without its NUL */
+#define TG_REDIS_HOST_MAX_BYTES 255
+#define TG_PASSWORD_MAX_BYTES 512
 #define TG_STOP_DEADLINE_MS 20000 /* SIGTERM: finish what is in flight, then leave */
 
 #endif

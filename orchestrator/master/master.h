@@ -24,12 +24,14 @@ struct tg_master *tg_master_load(const char *master_path, const char *calendar_p
 struct tg_master *tg_master_ref(struct tg_master *m);
 void tg_master_unref(struct tg_master *m); /* NULL is fine */
 
-/* "version" of the file plus the first 8 hex digits of its SHA-256: recorded on every object. */
+/* "version" of the file, "+", first 8 hex digits of SHA-256 over file and calendar: recorded on
+ * every object, since both decide. */
 const char *tg_master_version(const struct tg_master *m);
 
 /*
  * kind: worker, project, labor_category, cost_center, legal_entity. key is the canonical id, or,
- * with source not empty, what that source calls it ("aliases": {"psa": "u-17"}). NULL: unknown.
+ * with source not empty, only what that source calls it ("aliases": {"psa": "u-17"}). NULL:
+ * unknown.
  */
 const json_t *tg_master_find(const struct tg_master *m, struct tg_str kind, struct tg_str key,
                              struct tg_str source);
@@ -38,12 +40,18 @@ const json_t *tg_master_find(const struct tg_master *m, struct tg_str kind, stru
 const json_t *tg_master_assignment(const struct tg_master *m, struct tg_str worker,
                                    struct tg_str project, int32_t day);
 
-/* The accounting period / pay cycle that holds the day: {"id","from","to","state",...}; NULL. */
+/*
+ * The accounting period / pay cycle that holds the day: {"id","from","to","state",...}; NULL: none.
+ * One of the legal entity's own wins over one for every entity.
+ */
 const json_t *tg_master_period(const struct tg_master *m, struct tg_str legal_entity, int32_t day);
 const json_t *tg_master_pay_cycle(const struct tg_master *m, struct tg_str legal_entity,
                                   int32_t day);
 
-/* Is a dated list [{"from","to","state"}] in that state on the day? Missing to: open end. */
+/*
+ * Is a dated list [{"from","to","state"}] in that state on the day? Missing to: open end. When
+ * several entries hold the day, the one that began last says the state.
+ */
 bool tg_master_in_force(const json_t *dated_list, int32_t day, const char *state_or_null);
 
 #endif

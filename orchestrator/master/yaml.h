@@ -30,6 +30,7 @@ struct tg_str tg_yaml_text(const struct tg_yaml_node *n); /* scalar; else empty 
 size_t tg_yaml_count(const struct tg_yaml_node *n);       /* items or pairs */
 const struct tg_yaml_node *tg_yaml_item(const struct tg_yaml_node *n, size_t i);
 struct tg_str tg_yaml_key(const struct tg_yaml_node *n, size_t i);
+unsigned tg_yaml_key_line(const struct tg_yaml_node *n, size_t i); /* 0: no such pair */
 const struct tg_yaml_node *tg_yaml_value(const struct tg_yaml_node *n, size_t i);
 const struct tg_yaml_node *tg_yaml_get(const struct tg_yaml_node *n, const char *key); /* or NULL */
 

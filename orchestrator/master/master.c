@@ -1,0 +1,398 @@
+#include "master/master.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "common/codec.h"
+#include "common/digest.h"
+#include "master/snapshot.h"
+
+#define KEY_BYTES (2 * TG_CE_ATTRIBUTE_MAX_BYTES + TG_SOURCE_NAME_MAX_BYTES + 4)
+#define SEPARATOR '\x1f' /* never in a printable identifier */
+
+struct list_of {
+    const char *list, *kind;
+};
+
+static const struct list_of lists[] = {{"workers", "worker"},
+                                       {"projects", "project"},
+                                       {"labor_categories", "labor_category"},
+                                       {"cost_centers", "cost_center"},
+                                       {"legal_entities", "legal_entity"}};
+
+struct index_key {
+    char text[KEY_BYTES];
+    size_t len;
+};
+
+static bool add_part(struct index_key *k, struct tg_str part)
+{
+    if (part.len >= sizeof(k->text) - k->len) {
+        return false;
+    }
+    if (part.len > 0) {
+        memcpy(k->text + k->len, part.data, part.len);
+    }
+    k->len += part.len;
+    k->text[k->len++] = SEPARATOR;
+    return true;
+}
+
+/* False when it is longer than any key of the index: unknown then. */
+static bool make_key(struct index_key *k, struct tg_str kind, struct tg_str a, struct tg_str b)
+{
+    k->len = 0;
+    return add_part(k, kind) && add_part(k, a) && add_part(k, b);
+}
+
+static struct tg_str text_of(const json_t *v)
+{
+    struct tg_str s = {(const unsigned char *)json_string_value(v), json_string_length(v)};
+
+    return s;
+}
+
+static int read_file(const char *path, char **out, size_t *out_len, struct tg_error *err)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    struct stat st;
+    size_t have = 0;
+    char *buf;
+
+    if (fd < 0) {
+        return tg_error_set(err, "%s: cannot be opened: %m", path);
+    }
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) || st.st_size > TG_MASTER_FILE_MAX_BYTES) {
+        close(fd);
+        return tg_error_set(err, "%s: not a regular file of at most %d bytes", path,
+                            TG_MASTER_FILE_MAX_BYTES);
+    }
+    buf = malloc((size_t)st.st_size + 1);
+    if (buf == NULL) {
+        close(fd);
+        return tg_error_set(err, "%s: out of memory", path);
+    }
+    while (have < (size_t)st.st_size) {
+        ssize_t n = read(fd, buf + have, (size_t)st.st_size - have);
+
+        if (n <= 0) {
+            close(fd);
+            free(buf);
+            return tg_error_set(err, "%s: cannot be read, or changed meanwhile", path);
+        }
+        have += (size_t)n;
+    }
+    close(fd);
+    *out = buf;
+    *out_len = have;
+    return 0;
+}
+
+static int index_row(struct tg_master *m, const struct list_of *list, size_t i, json_t *row,
+                     struct tg_str source, struct tg_str key, struct tg_error *err)
+{
+    struct index_key k;
+
+    if (!make_key(&k, tg_str_of(list->kind), source, key)) {
+        return tg_error_set(err, "/%s/%zu: identifier too long", list->list, i);
+    }
+    if (json_object_getn(m->index, k.text, k.len) != NULL) {
+        return tg_error_set(err, "/%s/%zu: `%.*s` is already the %s of another %s", list->list, i,
+                            (int)key.len, (const char *)key.data, source.len == 0 ? "id" : "alias",
+                            list->kind);
+    }
+    if (json_object_setn_nocheck(m->index, k.text, k.len, row) != 0) {
+        return tg_error_set(err, "out of memory");
+    }
+    return 0;
+}
+
+static int check_tasks(const json_t *row, const char *list, size_t row_number, struct tg_error *err)
+{
+    const json_t *tasks = json_object_get(row, "tasks");
+    json_t *seen = json_object(), *task;
+    size_t i;
+    int rc = seen != NULL ? 0 : tg_error_set(err, "out of memory");
+
+    json_array_foreach((json_t *)tasks, i, task)
+    {
+        const char *id = json_string_value(json_object_get(task, "id"));
+
+        if (rc == 0 && json_object_get(seen, id) != NULL) {
+            rc = tg_error_set(err, "/%s/%zu/tasks/%zu: `%s` is already the id of another task",
+                              list, row_number, i, id);
+        }
+        if (rc == 0 && json_object_set_new(seen, id, json_true()) != 0) {
+            rc = tg_error_set(err, "out of memory");
+        }
+    }
+    json_decref(seen);
+    return rc;
+}
+
+static int index_list(struct tg_master *m, const struct list_of *list, struct tg_error *err)
+{
+    json_t *rows = json_object_get(m->file, list->list), *row, *alias;
+    const char *source;
+    size_t i;
+
+    json_array_foreach(rows, i, row)
+    {
+        if (index_row(m, list, i, row, tg_str_of(NULL), text_of(json_object_get(row, "id")), err) !=
+                0 ||
+            check_tasks(row, list->list, i, err) != 0) {
+            return -1;
+        }
+        json_object_foreach(json_object_get(row, "aliases"), source, alias)
+        {
+            if (index_row(m, list, i, row, tg_str_of(source), text_of(alias), err) != 0) {
+                return -1;
+            }
+        }
+    }
+    return 0;
+}
+
+static int index_assignments(struct tg_master *m, struct tg_error *err)
+{
+    json_t *row;
+    size_t i;
+
+    json_array_foreach(json_object_get(m->file, "assignments"), i, row)
+    {
+        struct index_key k;
+        json_t *bucket;
+
+        if (!make_key(&k, tg_str_of("assignment"), text_of(json_object_get(row, "worker")),
+                      text_of(json_object_get(row, "project")))) {
+            return tg_error_set(err, "/assignments/%zu: identifier too long", i);
+        }
+        bucket = json_object_getn(m->index, k.text, k.len);
+        if (bucket == NULL) {
+            bucket = json_array();
+            if (bucket == NULL ||
+                json_object_setn_new_nocheck(m->index, k.text, k.len, bucket) != 0) {
+                return tg_error_set(err, "out of memory");
+            }
+        }
+        if (json_array_append(bucket, row) != 0) {
+            return tg_error_set(err, "out of memory");
+        }
+    }
+    return 0;
+}
+
+static int build_index(struct tg_master *m, const char *path, struct tg_error *err)
+{
+    struct tg_error inner = {""};
+    int rc = 0;
+
+    m->index = json_object();
+    if (m->index == NULL) {
+        return tg_error_set(err, "%s: out of memory", path);
+    }
+    for (size_t i = 0; rc == 0 && i < sizeof(lists) / sizeof(lists[0]); i++) {
+        rc = index_list(m, &lists[i], &inner);
+    }
+    if (rc == 0) {
+        rc = index_assignments(m, &inner);
+    }
+    return rc == 0 ? 0 : tg_error_set(err, "%s: %.*s", path, TG_ERROR_MAX_BYTES / 2, inner.text);
+}
+
+/* Both files decide what rules see, so both are in the version. */
+static int make_version(struct tg_master *m, struct tg_str file, const char *path,
+                        struct tg_error *err)
+{
+    char *calendar = json_dumps(m->calendar.json, JSON_COMPACT | JSON_SORT_KEYS);
+    const char *name = json_string_value(json_object_get(m->file, "version"));
+    unsigned char digest[TG_SHA256_BYTES];
+    struct tg_str parts[2];
+    char hex[8];
+    int rc;
+
+    if (calendar == NULL) {
+        return tg_error_set(err, "%s: out of memory", path);
+    }
+    parts[0] = file;
+    parts[1] = tg_str_of(calendar);
+    rc = tg_sha256v(parts, 2, digest);
+    free(calendar);
+    if (rc != 0) {
+        return tg_error_set(err, "%s: out of memory", path);
+    }
+    tg_hex_encode(digest, sizeof(hex) / 2, hex);
+    if (snprintf(m->version, sizeof(m->version), "%.64s+%.8s", name, hex) < 0) {
+        return tg_error_set(err, "%s: version cannot be written", path);
+    }
+    return 0;
+}
+
+static int load_into(struct tg_master *m, const char *master_path, const char *calendar_path,
+                     struct tg_error *err)
+{
+    json_error_t problem;
+    struct tg_str text;
+    size_t len = 0;
+    char *buf = NULL;
+    int rc = -1;
+
+    if (tg_calendar_load(calendar_path, &m->calendar, err) != 0 ||
+        read_file(master_path, &buf, &len, err) != 0) {
+        return -1;
+    }
+    text = (struct tg_str){(const unsigned char *)buf, len};
+    m->file = json_loadb(buf, len, JSON_REJECT_DUPLICATES, &problem);
+    if (m->file == NULL) {
+        tg_error_set(err, "%s:%d:%d: %s", master_path, problem.line, problem.column, problem.text);
+    } else if (tg_master_check_file(master_path, m->file, err) == 0 &&
+               build_index(m, master_path, err) == 0) {
+        rc = make_version(m, text, master_path, err);
+    }
+    free(buf);
+    return rc;
+}
+
+struct tg_master *tg_master_load(const char *master_path, const char *calendar_path,
+                                 struct tg_error *err)
+{
+    struct tg_master *m = calloc(1, sizeof(*m));
+
+    if (m == NULL) {
+        tg_error_set(err, "%s: out of memory", master_path);
+        return NULL;
+    }
+    atomic_init(&m->references, 1);
+    if (load_into(m, master_path, calendar_path, err) != 0) {
+        tg_master_unref(m);
+        return NULL;
+    }
+    return m;
+}
+
+struct tg_master *tg_master_ref(struct tg_master *m)
+{
+    atomic_fetch_add_explicit(&m->references, 1, memory_order_relaxed);
+    return m;
+}
+
+void tg_master_unref(struct tg_master *m)
+{
+    /* acq_rel: what other holders read happens before the free */
+    if (m == NULL || atomic_fetch_sub_explicit(&m->references, 1, memory_order_acq_rel) != 1) {
+        return;
+    }
+    json_decref(m->index);
+    json_decref(m->file);
+    tg_calendar_clear(&m->calendar);
+    free(m);
+}
+
+const char *tg_master_version(const struct tg_master *m)
+{
+    return m->version;
+}
+
+const json_t *tg_master_find(const struct tg_master *m, struct tg_str kind, struct tg_str key,
+                             struct tg_str source)
+{
+    struct index_key k;
+
+    if (tg_str_equal_c(kind, "assignment") || !make_key(&k, kind, source, key)) {
+        return NULL;
+    }
+    return json_object_getn(m->index, k.text, k.len);
+}
+
+/* Missing or broken dates hold no day; a missing or null `to` is an open end. */
+static bool holds(const json_t *span, int32_t day, int32_t *from_out)
+{
+    const json_t *to = json_object_get(span, "to");
+    int32_t from, last;
+
+    if (tg_date_parse(text_of(json_object_get(span, "from")), &from) != 0 || from > day) {
+        return false;
+    }
+    *from_out = from;
+    if (to == NULL || json_is_null(to)) {
+        return true;
+    }
+    return tg_date_parse(text_of(to), &last) == 0 && last >= day;
+}
+
+const json_t *tg_master_assignment(const struct tg_master *m, struct tg_str worker,
+                                   struct tg_str project, int32_t day)
+{
+    struct index_key k;
+    const json_t *bucket;
+    json_t *row;
+    size_t i;
+    int32_t from;
+
+    if (!make_key(&k, tg_str_of("assignment"), worker, project)) {
+        return NULL;
+    }
+    bucket = json_object_getn(m->index, k.text, k.len);
+    json_array_foreach((json_t *)bucket, i, row)
+    {
+        if (holds(row, day, &from)) {
+            return row;
+        }
+    }
+    return NULL;
+}
+
+/* The entity's own span wins over one for every entity. */
+static const json_t *span_of(const struct tg_spans *spans, struct tg_str legal_entity, int32_t day)
+{
+    const json_t *general = NULL;
+
+    for (size_t i = 0; i < spans->count && spans->items[i].from <= day; i++) {
+        const struct tg_span *s = &spans->items[i];
+
+        if (s->to < day) {
+            continue;
+        }
+        if (s->legal_entity == NULL) {
+            general = s->json;
+        } else if (tg_str_equal_c(legal_entity, s->legal_entity)) {
+            return s->json;
+        }
+    }
+    return general;
+}
+
+const json_t *tg_master_period(const struct tg_master *m, struct tg_str legal_entity, int32_t day)
+{
+    return span_of(&m->calendar.periods, legal_entity, day);
+}
+
+const json_t *tg_master_pay_cycle(const struct tg_master *m, struct tg_str legal_entity,
+                                  int32_t day)
+{
+    return span_of(&m->calendar.pay_cycles, legal_entity, day);
+}
+
+bool tg_master_in_force(const json_t *dated_list, int32_t day, const char *state_or_null)
+{
+    const json_t *latest = NULL;
+    int32_t latest_from = 0, from;
+    json_t *span;
+    size_t i;
+
+    json_array_foreach((json_t *)dated_list, i, span)
+    {
+        if (holds(span, day, &from) && (latest == NULL || from >= latest_from)) {
+            latest = span;
+            latest_from = from;
+        }
+    }
+    if (latest == NULL || state_or_null == NULL) {
+        return latest != NULL;
+    }
+    return tg_str_equal_c(text_of(json_object_get(latest, "state")), state_or_null);
+}

@@ -1,0 +1,49 @@
+/*
+ * snapshot.h: what the files of this folder share about a snapshot; not for other folders.
+ *
+ * A snapshot is two JSON documents (the file, and the calendar built from YAML), an index into
+ * them, and the calendar's spans with their days worked out.
+ *
+ * Ownership: tg_master owns all; spans borrow their JSON from `calendar`.
+ */
+#ifndef TG_MASTER_SNAPSHOT_H
+#define TG_MASTER_SNAPSHOT_H
+
+#include <jansson.h>
+#include <stdatomic.h>
+
+#include "common/str.h"
+
+/* A dated piece of the calendar; both days belong to it. */
+struct tg_span {
+    int32_t from, to;
+    const char *legal_entity; /* NULL: every entity */
+    const json_t *json;
+};
+
+struct tg_spans {
+    struct tg_span *items; /* sorted by from */
+    size_t count;
+};
+
+struct tg_calendar {
+    json_t *json; /* {"periods":[...],"pay_cycles":[...]} */
+    struct tg_spans periods, pay_cycles;
+};
+
+struct tg_master {
+    atomic_uint references;
+    char version[TG_MASTER_VERSION_MAX_BYTES];
+    json_t *file;
+    json_t *index; /* hash: "kind US source US key" -> row; assignments -> array of rows */
+    struct tg_calendar calendar;
+};
+
+/* path NULL: a calendar without any span. 0, or -1 with "FILE:LINE: ...". */
+int tg_calendar_load(const char *path, struct tg_calendar *out, struct tg_error *err);
+void tg_calendar_clear(struct tg_calendar *c);
+
+/* Every field, by the table of check.c. 0, or -1 with "FILE: /workers/3/id: ...". */
+int tg_master_check_file(const char *path, const json_t *file, struct tg_error *err);
+
+#endif
