@@ -131,6 +131,7 @@
 #define TG_JOURNAL_WRITER_BUSY_MS 1000     /* the writer; then the group is tried again */
 #define TG_JOURNAL_RETRY_MIN_MS 50         /* after a failed commit; doubles */
 #define TG_JOURNAL_RETRY_MAX_MS 5000
+#define TG_JOURNAL_DESTINATIONS_MAX (TG_TENANTS_MAX * TG_DESTINATIONS_PER_TENANT_MAX)
 #define TG_JOURNAL_ROOM_WAIT_MS 5000 /* a new destination waits so long for a full queue */
 #define TG_JOURNAL_CHUNK_MIN_BYTES 1024
 #define TG_JOURNAL_CHUNK_MAX_BYTES 65536
@@ -168,14 +169,13 @@
 #define TG_API_CONNECTIONS_MAX 1024
 #define TG_API_BODY_MAX_BYTES (1024 * 1024)
 #define TG_API_TIMEOUT_S 30
-#define TG_API_DISCARD_MAX_BYTES (8 * 1024 * 1024) /* of a body over the limit, read to answer 413 */
+#define TG_API_DISCARD_MAX_BYTES (8 * 1024 * 1024) /* read of a body to answer 413 */
 #define TG_API_REDIS_TIMEOUT_MS 200
 #define TG_API_METRICS_MAX_BYTES (1024 * 1024)
 #define TG_API_BACKLOG 128
-#define TG_API_OBJECTS_MAX 100 /* objects, and exceptions, shown of one event */
+#define TG_API_OBJECTS_MAX 100       /* objects, and exceptions, shown of one event */
 #define TG_LISTEN_PATH_MAX_BYTES 107 /* sockaddr_un without its NUL */
 #define TG_REDIS_HOST_MAX_BYTES 255
-#define TG_PASSWORD_MAX_BYTES 512
 #define TG_STOP_DEADLINE_MS 20000 /* SIGTERM: finish what is in flight, then leave */
 
 #endif

@@ -1,0 +1,350 @@
+#include "cmd/config_table.h"
+
+#include "api/listen.h"
+#include "api/redis_url.h"
+#include "core/config.h"
+
+#define PATH_MAX_BYTES 1024
+#define TABLE(list)                                                                                \
+    {                                                                                              \
+        list, sizeof(list) / sizeof(list[0])                                                       \
+    }
+#define TEXT_OF(n) #n
+#define NUMBER_TEXT(n) TEXT_OF(n)
+
+static int listen_form(struct tg_str text)
+{
+    struct tg_listen listen;
+
+    return tg_listen_parse(text, &listen, NULL);
+}
+
+static int redis_form(struct tg_str text)
+{
+    struct tg_redis_url url;
+
+    return tg_redis_url_parse(text, &url, NULL);
+}
+
+/* ---- redis, journal, api, rules, issuers ---- */
+
+static const struct tg_config_key redis_keys[] = {
+    {.name = "url",
+     .kind = TG_CONFIG_TEXT,
+     .required = true,
+     .accepted = "unix:PATH or redis://HOST:PORT/DB (the password goes into password_file)",
+     .help = "Where the stream is. PATH is relative to the working directory.",
+     .offset = offsetof(struct tg_config, redis.url),
+     .max = PATH_MAX_BYTES,
+     .form = redis_form},
+    {.name = "user",
+     .kind = TG_CONFIG_TEXT,
+     .accepted = "a Redis user, 1 to 64 bytes",
+     .help = "ACL user; without it the password alone is sent, or nothing.",
+     .offset = offsetof(struct tg_config, redis.user),
+     .max = 64},
+    {.name = "password_file",
+     .kind = TG_CONFIG_TEXT,
+     .accepted = "the path of a file whose first line is the password",
+     .help = "Read again at every connect, so that it can be changed.",
+     .offset = offsetof(struct tg_config, redis.password_file),
+     .max = PATH_MAX_BYTES},
+    {.name = "prefix",
+     .kind = TG_CONFIG_NAME,
+     .fallback = "tg",
+     .accepted = "1 to " NUMBER_TEXT(TG_PREFIX_MAX_BYTES) " of A-Z a-z 0-9 . _ -",
+     .help = "First part of every Redis key; the same as at the edge.",
+     .offset = offsetof(struct tg_config, redis.prefix),
+     .max = TG_PREFIX_MAX_BYTES},
+    {.name = "shards",
+     .kind = TG_CONFIG_NUMBER,
+     .fallback = NUMBER_TEXT(TG_SHARD_COUNT_DEFAULT),
+     .accepted = "a whole number from 1 to " NUMBER_TEXT(TG_SHARD_COUNT_MAX),
+     .help = "Fixed for the life of a deployment; the same as at the edge.",
+     .offset = offsetof(struct tg_config, redis.shards),
+     .min = 1,
+     .max = TG_SHARD_COUNT_MAX},
+};
+static const struct tg_config_table redis_table = TABLE(redis_keys);
+
+static const struct tg_config_key checkpoint_keys[] = {
+    {.name = "dir",
+     .kind = TG_CONFIG_TEXT,
+     .required = true,
+     .accepted = "the path of a directory",
+     .help = "Where signed checkpoints of the audit chain go; keep it on another disk.",
+     .offset = offsetof(struct tg_config, journal.checkpoint_dir),
+     .max = PATH_MAX_BYTES},
+    {.name = "key",
+     .kind = TG_CONFIG_TEXT,
+     .required = true,
+     .accepted = "the path of an Ed25519 private key in PEM",
+     .help = "Signs the checkpoints; `tallygate token keys --alg EdDSA` makes one.",
+     .offset = offsetof(struct tg_config, journal.checkpoint_key),
+     .max = PATH_MAX_BYTES},
+};
+static const struct tg_config_table checkpoint_table = TABLE(checkpoint_keys);
+
+static const struct tg_config_key journal_keys[] = {
+    {.name = "path",
+     .kind = TG_CONFIG_TEXT,
+     .required = true,
+     .accepted = "the path of the SQLite file",
+     .help = "The book of record. Its directory must exist and be writable.",
+     .offset = offsetof(struct tg_config, journal.path),
+     .max = PATH_MAX_BYTES},
+    {.name = "checkpoints",
+     .kind = TG_CONFIG_MAPPING,
+     .accepted = "a mapping with dir, key",
+     .help = "Signed checkpoints, by which a cut tail of the audit chain shows.",
+     .offset = 0,
+     .table = &checkpoint_table},
+};
+static const struct tg_config_table journal_table = TABLE(journal_keys);
+
+static const struct tg_config_key api_keys[] = {
+    {.name = "listen",
+     .kind = TG_CONFIG_TEXT,
+     .required = true,
+     .accepted = "unix:PATH (at most " NUMBER_TEXT(
+         TG_LISTEN_PATH_MAX_BYTES) " bytes), 127.0.0.1:PORT or [::1]:PORT; NGINX alone may reach "
+                                   "it",
+     .help = "Where NGINX finds the API. Loopback only: identity comes from NGINX in headers.",
+     .offset = offsetof(struct tg_config, api.listen),
+     .max = PATH_MAX_BYTES,
+     .form = listen_form},
+    {.name = "threads",
+     .kind = TG_CONFIG_NUMBER,
+     .fallback = "2",
+     .accepted = "a whole number from 1 to " NUMBER_TEXT(TG_API_THREADS_MAX),
+     .help = "API threads; each has its own Lua state and journal reader.",
+     .offset = offsetof(struct tg_config, api.threads),
+     .min = 1,
+     .max = TG_API_THREADS_MAX},
+};
+static const struct tg_config_table api_table = TABLE(api_keys);
+
+static const char *const approval_words[] = {"off", NULL};
+
+static const struct tg_config_key rules_keys[] = {
+    {.name = "path",
+     .kind = TG_CONFIG_TEXT,
+     .fallback = "lua_rules",
+     .accepted = "the path of a directory",
+     .help = "The rule bundle: sources/, validate/, route/.",
+     .offset = offsetof(struct tg_config, rules.path),
+     .max = PATH_MAX_BYTES},
+    {.name = "approval",
+     .kind = TG_CONFIG_WORD,
+     .fallback = "off",
+     .accepted = "off",
+     .help = "Whether a second person must approve a new bundle.",
+     .offset = offsetof(struct tg_config, rules.approval),
+     .words = approval_words},
+};
+static const struct tg_config_table rules_table = TABLE(rules_keys);
+
+static const char *const empty_words[] = {"", NULL};
+
+static const struct tg_config_key issuer_keys[] = {
+    {.name = "name",
+     .kind = TG_CONFIG_NAME,
+     .required = true,
+     .accepted = "1 to 64 of A-Z a-z 0-9 . _ -",
+     .help = "The issuer's name at the edge (tally_issuer).",
+     .offset = TG_CONFIG_NOT_KEPT,
+     .max = 64},
+    {.name = "jwks_uri",
+     .kind = TG_CONFIG_WORD,
+     .fallback = "\"\"",
+     .accepted = "\"\" (this version fetches no key set: put it into `file` by other means)",
+     .help = "Must be empty in this version.",
+     .offset = TG_CONFIG_NOT_KEPT,
+     .words = empty_words},
+    {.name = "file",
+     .kind = TG_CONFIG_TEXT,
+     .required = true,
+     .accepted = "the path of the JWKS file that the edge watches",
+     .help = "The key set the edge reads.",
+     .offset = TG_CONFIG_NOT_KEPT,
+     .max = PATH_MAX_BYTES},
+};
+static const struct tg_config_table issuer_table = TABLE(issuer_keys);
+
+/* ---- tenants ---- */
+
+static const struct tg_config_key source_keys[] = {
+    {.name = "decoder",
+     .kind = TG_CONFIG_NAME,
+     .required = true,
+     .accepted = "the name of a file in RULES/sources, without .lua",
+     .help = "Which rule turns this source's events into canonical objects.",
+     .offset = offsetof(struct tg_config_source, decoder),
+     .max = TG_SOURCE_NAME_MAX_BYTES},
+    {.name = "uri",
+     .kind = TG_CONFIG_TEXT,
+     .accepted = "the CloudEvents source, 1 to " NUMBER_TEXT(TG_CE_ATTRIBUTE_MAX_BYTES) " bytes",
+     .help = "The `source` its events must carry. Default: the source's name.",
+     .offset = offsetof(struct tg_config_source, uri),
+     .max = TG_CE_ATTRIBUTE_MAX_BYTES},
+    {.name = "clients",
+     .kind = TG_CONFIG_TEXTS,
+     .accepted = "a list of 1 to " NUMBER_TEXT(TG_CLIENTS_PER_SOURCE_MAX) " client names",
+     .help = "Who may send for it: a token's client, or hook:NAME. Default: hook:NAME.",
+     .offset = offsetof(struct tg_config_source, clients),
+     .count_offset = offsetof(struct tg_config_source, client_count),
+     .min = 1,
+     .max = TG_CLIENTS_PER_SOURCE_MAX},
+};
+static const struct tg_config_table source_table = TABLE(source_keys);
+
+static const struct tg_config_key destination_keys[] = {
+    {.name = "connector",
+     .kind = TG_CONFIG_NAME,
+     .required = true,
+     .accepted = "the name of a connector",
+     .help = "How to talk to it: file.",
+     .offset = offsetof(struct tg_config_destination, connector),
+     .max = 64},
+    {.name = "path",
+     .kind = TG_CONFIG_TEXT,
+     .accepted = "the path of a directory",
+     .help = "Connector file: the directory of its files. Required there.",
+     .offset = offsetof(struct tg_config_destination, path),
+     .max = PATH_MAX_BYTES},
+    {.name = "concurrency",
+     .kind = TG_CONFIG_NUMBER,
+     .fallback = "4",
+     .accepted = "a whole number from 1 to " NUMBER_TEXT(TG_DEST_CONCURRENCY_MAX),
+     .help = "How many postings may be on their way at once.",
+     .offset = offsetof(struct tg_config_destination, concurrency),
+     .min = 1,
+     .max = TG_DEST_CONCURRENCY_MAX},
+    {.name = "rate",
+     .kind = TG_CONFIG_RATE,
+     .accepted = "a whole number from 1 to 1000000 and a unit: 100/s, 100/m, 100/h or 100/d",
+     .help = "At most so many sends, `concurrency` of them at once. Default: no limit.",
+     .offset = offsetof(struct tg_config_destination, rate)},
+};
+static const struct tg_config_table destination_table = TABLE(destination_keys);
+
+static const struct tg_config_key tenant_keys[] = {
+    {.name = "id",
+     .kind = TG_CONFIG_NAME,
+     .required = true,
+     .accepted = "1 to " NUMBER_TEXT(TG_TENANT_MAX_BYTES) " of A-Z a-z 0-9 . _ -, each tenant once",
+     .help = "The tenant, as in the token's tenant claim and in /hooks/TENANT/SOURCE.",
+     .offset = offsetof(struct tg_config_tenant, id),
+     .max = TG_TENANT_MAX_BYTES},
+    {.name = "sources",
+     .kind = TG_CONFIG_NAMED,
+     .required = true,
+     .accepted = "a mapping of 1 to " NUMBER_TEXT(
+         TG_SOURCES_PER_TENANT_MAX) " names (A-Z a-z 0-9 . _ -) to {decoder, uri, clients}",
+     .help = "Who sends events for this tenant.",
+     .offset = offsetof(struct tg_config_tenant, sources),
+     .min = 1,
+     .max = TG_SOURCES_PER_TENANT_MAX,
+     .table = &source_table,
+     .count_offset = offsetof(struct tg_config_tenant, source_count),
+     .item_bytes = sizeof(struct tg_config_source),
+     .name_offset = offsetof(struct tg_config_source, name)},
+    {.name = "master",
+     .kind = TG_CONFIG_TEXT,
+     .required = true,
+     .accepted = "the path of a JSON file of master data",
+     .help = "Workers, projects, assignments and so on.",
+     .offset = offsetof(struct tg_config_tenant, master),
+     .max = PATH_MAX_BYTES},
+    {.name = "calendar",
+     .kind = TG_CONFIG_TEXT,
+     .required = true,
+     .accepted = "the path of a YAML file of periods and pay cycles",
+     .help = "Accounting periods and pay cycles.",
+     .offset = offsetof(struct tg_config_tenant, calendar),
+     .max = PATH_MAX_BYTES},
+    {.name = "ownership",
+     .kind = TG_CONFIG_TEXT,
+     .accepted = "the path of a YAML file: attribute to system of record",
+     .help = "Which system owns which attribute. Kept, not yet used by a rule.",
+     .offset = offsetof(struct tg_config_tenant, ownership),
+     .max = PATH_MAX_BYTES},
+    {.name = "destinations",
+     .kind = TG_CONFIG_NAMED,
+     .required = true,
+     .accepted = "a mapping of 0 to " NUMBER_TEXT(
+         TG_DESTINATIONS_PER_TENANT_MAX) " names (A-Z a-z 0-9 . _ -) to {connector, path, "
+                                         "concurrency, rate}",
+     .help = "Where postings go. The rules plan only for names that are here.",
+     .offset = offsetof(struct tg_config_tenant, destinations),
+     .min = 0,
+     .max = TG_DESTINATIONS_PER_TENANT_MAX,
+     .table = &destination_table,
+     .count_offset = offsetof(struct tg_config_tenant, destination_count),
+     .item_bytes = sizeof(struct tg_config_destination),
+     .name_offset = offsetof(struct tg_config_destination, name)},
+};
+static const struct tg_config_table tenant_table = TABLE(tenant_keys);
+
+/* ---- the root ---- */
+
+static const struct tg_config_key root_keys[] = {
+    {.name = "redis",
+     .kind = TG_CONFIG_MAPPING,
+     .required = true,
+     .accepted = "a mapping with url, user, password_file, prefix, shards",
+     .help = "The stream.",
+     .table = &redis_table},
+    {.name = "journal",
+     .kind = TG_CONFIG_MAPPING,
+     .required = true,
+     .accepted = "a mapping with path, checkpoints",
+     .help = "The book of record.",
+     .table = &journal_table},
+    {.name = "api",
+     .kind = TG_CONFIG_MAPPING,
+     .required = true,
+     .accepted = "a mapping with listen, threads",
+     .help = "The HTTP API behind NGINX.",
+     .table = &api_table},
+    {.name = "rules",
+     .kind = TG_CONFIG_MAPPING,
+     .accepted = "a mapping with path, approval",
+     .help = "The Lua rules.",
+     .table = &rules_table},
+    {.name = "schemas",
+     .kind = TG_CONFIG_TEXT,
+     .fallback = "conf/schemas",
+     .accepted = "the path of a directory",
+     .help = "JSON Schemas of events and canonical objects.",
+     .offset = offsetof(struct tg_config, schemas),
+     .max = PATH_MAX_BYTES},
+    {.name = "catalogue",
+     .kind = TG_CONFIG_TEXT,
+     .fallback = "conf/catalogue.yaml",
+     .accepted = "the path of a YAML file",
+     .help = "The list of violation and exception codes.",
+     .offset = offsetof(struct tg_config, catalogue),
+     .max = PATH_MAX_BYTES},
+    {.name = "issuers",
+     .kind = TG_CONFIG_LIST,
+     .accepted = "a list of at most 64 mappings with name, jwks_uri, file",
+     .help = "Token issuers. Checked here, used at the edge.",
+     .offset = TG_CONFIG_NOT_KEPT,
+     .max = 64,
+     .table = &issuer_table},
+    {.name = "tenants",
+     .kind = TG_CONFIG_LIST,
+     .required = true,
+     .accepted = "a list of 1 to " NUMBER_TEXT(
+         TG_TENANTS_MAX) " mappings with id, sources, master, calendar, ownership, destinations",
+     .help = "The firms whose events these are.",
+     .offset = offsetof(struct tg_config, tenants),
+     .min = 1,
+     .max = TG_TENANTS_MAX,
+     .table = &tenant_table,
+     .count_offset = offsetof(struct tg_config, tenant_count),
+     .item_bytes = sizeof(struct tg_config_tenant)},
+};
+
+const struct tg_config_table tg_config_root = TABLE(root_keys);

@@ -1,0 +1,55 @@
+/*
+ * config_table.h: the keys of tallygate.yaml as data. config.c reads a file by these tables;
+ * nothing about a key (name, kind, default, limit, where it goes) is said anywhere else.
+ *
+ * Ownership: all static.
+ */
+#ifndef TG_CMD_CONFIG_TABLE_H
+#define TG_CMD_CONFIG_TABLE_H
+
+#include "common/str.h"
+
+enum tg_config_kind {
+    TG_CONFIG_TEXT,    /* char *: 1 to max bytes, no NUL byte */
+    TG_CONFIG_NAME,    /* char *: [A-Za-z0-9._-], 1 to max bytes */
+    TG_CONFIG_WORD,    /* char *: one of words */
+    TG_CONFIG_NUMBER,  /* unsigned: min to max */
+    TG_CONFIG_RATE,    /* struct tg_rate */
+    TG_CONFIG_MAPPING, /* struct at offset, by table */
+    TG_CONFIG_NAMED,   /* mapping of free names: array and count, each item by table */
+    TG_CONFIG_LIST,    /* sequence of mappings: array and count, each item by table */
+    TG_CONFIG_TEXTS    /* sequence of texts: char ** and count */
+};
+
+/* For offset: the value is checked and then not kept. */
+#define TG_CONFIG_NOT_KEPT SIZE_MAX
+
+struct tg_config_table;
+
+struct tg_config_key {
+    const char *name;
+    enum tg_config_kind kind;
+    bool required;
+    const char *fallback; /* default, as text; NULL: none */
+    const char *accepted; /* ends every complaint about this key */
+    const char *help;     /* one sentence */
+    size_t offset;        /* in the struct the table describes */
+    int64_t min, max;     /* NUMBER: value; TEXT, NAME: max bytes; collections: items */
+    const char *const *words;
+    const struct tg_config_table *table;
+    size_t count_offset, item_bytes;
+    size_t name_offset;              /* NAMED: char * of the item */
+    int (*form)(struct tg_str text); /* TEXT: 0 when well formed, or -1; NULL: any text */
+};
+
+struct tg_config_table {
+    const struct tg_config_key *keys;
+    size_t count;
+};
+
+#define TG_CONFIG_TABLE_KEYS_MAX 16 /* keys of one table */
+
+/* The root table, for struct tg_config. */
+extern const struct tg_config_table tg_config_root;
+
+#endif
