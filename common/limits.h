@@ -107,6 +107,22 @@
 #define TG_RE_PATTERN_MAX_BYTES 1024
 #define TG_RE_SUBJECT_MAX_BYTES 65536
 #define TG_LUA_STRING_MAX_BYTES (1024 * 1024)
+#define TG_LUA_BLOCK_MAX_BYTES (4 * 1024 * 1024) /* one allocation: bounds what one step can cost  \
+                                                  */
+#define TG_LUA_CPU_MAX_MS 2000                   /* one call; the instruction budget comes first */
+#define TG_LUA_HOOK_INSTRUCTIONS 1000            /* between two looks at the budget */
+#define TG_LUA_MESSAGE_MAX_BYTES 400             /* of a rule's own error */
+#define TG_LUA_JSON_NODES_MAX 20000              /* values in one document to or from a rule */
+#define TG_RE_HEAP_LIMIT_KIB 1024
+#define TG_RE_CACHE_MAX 64    /* compiled patterns of one state */
+#define TG_RE_CAPTURES_MAX 32 /* the whole match included */
+#define TG_FIXTURE_MAX_BYTES (256 * 1024)
+#define TG_FIXTURES_PER_RULE_MAX 1000
+#define TG_SCHEMA_FILE_MAX_BYTES (1024 * 1024)
+#define TG_SCHEMA_FILES_MAX 256
+#define TG_SCHEMA_DEPTH_MAX 16
+#define TG_SCHEMA_STRING_MAX_BYTES 4096 /* under `pattern`: std::regex recurses on the subject */
+#define TG_SCHEMA_POINTER_MAX_BYTES 512
 
 /* --- orchestrator: master data --- */
 #define TG_MASTER_FILE_MAX_BYTES (64 * 1024 * 1024)
@@ -140,6 +156,7 @@
 #define TG_CHECKPOINT_FILE_MAX_BYTES 1024
 
 /* --- orchestrator: dispatch --- */
+#define TG_ENGINE_DESTINATIONS_MAX 640000 /* TG_TENANTS_MAX times those of one */
 #define TG_OPEN_POSTINGS_MAX 8192 /* postings held in memory over all destinations */
 #define TG_DEST_WINDOW_MAX 1024   /* of one destination */
 #define TG_DEST_CONCURRENCY_MAX 256

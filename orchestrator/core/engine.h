@@ -7,9 +7,18 @@
  *   - an outcome is durable before the posting is forgotten.
  *   - after a crash, a posting found `sent` is in doubt, and is looked up before any resend.
  *   - absent after a look-up is re-sent only if the destination's dedupe class makes that safe.
- *   - breaker, limiter and concurrency waits use up no attempt.
+ *   - what may have landed is never called retry, rejected or cancelled, even when a later request
+ *     of it did nothing: it stays in doubt until it is found, or a person decides.
+ *   - breaker, limiter and concurrency waits use up no attempt, and make no exception.
  *   - every open posting has a timer, is in flight, waits for a mark, or waits for its
  *     destination's turn: tg_engine_check proves it.
+ *
+ * Within a destination turns go by id, look-ups before sends. After a pause or an outage slots come
+ * back one by one. Destinations share the memory in equal windows, so none starves another.
+ *
+ * The wall clock may jump. Forward: everything due comes at once. Back: breaker and limiter wait no
+ * longer than they would from now, but timers wait for their hour, so the shell should feed a time
+ * that does not go back by much.
  *
  * Ownership: the engine owns its postings; actions are written into the caller's array and hold
  * ids, never pointers.
@@ -28,9 +37,11 @@ enum tg_dedupe { TG_DEDUPE_UNIQUE, TG_DEDUPE_IDEMPOTENCY, TG_DEDUPE_LOOKUP_ONLY,
 
 struct tg_engine_destination {
     enum tg_dedupe dedupe;
-    int64_t idempotency_ttl_ms; /* with TG_DEDUPE_IDEMPOTENCY */
-    unsigned concurrency;       /* 1..TG_DEST_CONCURRENCY_MAX */
-    struct tg_rate rate;        /* capacity 0: none */
+    /* With TG_DEDUPE_IDEMPOTENCY: how long after the first send the key is surely still known.
+     * Shorter than the destination's own by the clock's error and the longest a send takes. */
+    int64_t idempotency_ttl_ms;
+    unsigned concurrency; /* 1..TG_DEST_CONCURRENCY_MAX */
+    struct tg_rate rate;  /* capacity 0: none */
 };
 
 /* A posting as the journal holds it. */
@@ -38,9 +49,9 @@ struct tg_engine_posting {
     int64_t id;
     uint32_t destination;        /* index */
     enum tg_posting_state state; /* READY, SENT, RETRY or IN_DOUBT */
-    unsigned attempt;            /* sends begun so far */
+    unsigned attempt;            /* see struct tg_action */
     int64_t due_ms;              /* RETRY */
-    int64_t first_sent_ms;       /* 0: never */
+    int64_t first_sent_ms;       /* when it was first marked sent; 0: never */
 };
 
 enum tg_outcome {
@@ -55,16 +66,22 @@ enum tg_outcome {
 enum tg_lookup { TG_LOOKUP_FOUND, TG_LOOKUP_ABSENT, TG_LOOKUP_UNKNOWN };
 
 enum tg_engine_event_kind {
-    TG_EV_LOADED,  /* .posting: read from the journal */
-    TG_EV_MARKED,  /* .id: its last mark is on disk */
+    TG_EV_LOADED,  /* .posting: read from the journal; -1: no room, or held already */
+    TG_EV_MARKED,  /* .id: one mark is on disk; once for each MARK action */
     TG_EV_OUTCOME, /* .id .outcome .retry_after_ms */
     TG_EV_LOOKUP,  /* .id .lookup */
-    TG_EV_CANCEL,  /* .id: superseded; refused silently when it is already sent */
-    TG_EV_PAUSE,   /* .destination: holds, drops nothing */
+    TG_EV_CANCEL,  /* .id: superseded; see below */
+    TG_EV_PAUSE,   /* .destination: holds, drops nothing; what is marked sent still goes */
     TG_EV_RESUME,  /* .destination */
     TG_EV_TICK     /* time passed */
 };
 
+/*
+ * CANCEL. A posting that waits and can have had no effect (never sent, or in retry) is forgotten:
+ * the first action of this step is then its FORGET, without a MARK, since whoever supersedes it
+ * writes `cancelled` in the same commit as the version that does so. In any other state nothing
+ * happens (0, no FORGET) and the posting goes its way. -1: not held.
+ */
 struct tg_engine_event {
     enum tg_engine_event_kind kind;
     int64_t id;
@@ -76,19 +93,29 @@ struct tg_engine_event {
 };
 
 enum tg_action_kind {
-    TG_ACT_MARK,   /* make durable: .id is now .state, .attempt, .due_ms; then feed MARKED */
+    TG_ACT_MARK,   /* make durable: .id goes .from -> .state, .attempt, .due_ms; then feed MARKED */
     TG_ACT_SEND,   /* .id: first byte may go */
     TG_ACT_LOOKUP, /* .id: ask the destination for its key */
     TG_ACT_FORGET  /* .id: the engine no longer holds it (final, or handed to a person) */
 };
 
+/*
+ * Every MARK is one edge of tg_posting_next. Two edges taken at once are two MARKs, next to each
+ * other: (rejected, exception), (retry, exception), (in_doubt, exception), (ready, sent). They must
+ * go into one commit, in this order; each is answered by its own MARKED. So `rejected` never stands
+ * alone in the journal, and a posting is told `ready` again only together with `sent`.
+ *
+ * attempt: how many sends of this posting were begun and used up, this one included. A send that
+ * ended DOWN or THROTTLED, or was taken back before its first byte, is taken off again.
+ */
 struct tg_action {
     enum tg_action_kind kind;
     int64_t id;
     uint32_t destination;
-    enum tg_posting_state state; /* MARK */
+    enum tg_posting_state from;  /* MARK */
+    enum tg_posting_state state; /* MARK: to */
     unsigned attempt;
-    int64_t due_ms;
+    int64_t due_ms;        /* MARK to RETRY; else 0 */
     const char *exception; /* MARK to EXCEPTION: code of conf/catalogue.yaml, static */
 };
 
@@ -97,7 +124,23 @@ struct tg_actions {
     size_t count;
 };
 
-/* seed: for jitter. n destinations, copied. NULL: out of memory. */
+/* What each answer leads to.
+ *
+ *   POSTED     posted
+ *   REJECTED   rejected, exception destination_rejected (in doubt before: looked up, not re-sent)
+ *   RETRY      retry with backoff; after TG_RETRY_ATTEMPTS_MAX exception attempts_used_up
+ *   THROTTLED  retry after retry_after_ms, the whole destination waits; no attempt used up
+ *   DOWN       retry soon, counts for the breaker; no attempt used up, so it may go on for ever
+ *   IN_DOUBT   in_doubt, looked up after a while (dedupe NONE: exception outcome_unknown at once)
+ *
+ *   FOUND      posted
+ *   ABSENT     re-sent if UNIQUE, or IDEMPOTENCY within its ttl (checked again when its turn comes)
+ *              and attempts are left; otherwise as UNKNOWN, since it may still land or show
+ *   UNKNOWN    looked up again with backoff; after TG_LOOKUP_ATTEMPTS_MAX exception outcome_unknown
+ */
+
+/* seed: for jitter. n (at most TG_ENGINE_DESTINATIONS_MAX) destinations, copied. NULL: out of
+ * memory. All memory is taken here. */
 struct tg_engine *tg_engine_new(const struct tg_engine_destination *destinations, size_t n,
                                 uint64_t seed);
 void tg_engine_free(struct tg_engine *e);
@@ -110,14 +153,18 @@ void tg_engine_free(struct tg_engine *e);
 int tg_engine_step(struct tg_engine *e, const struct tg_engine_event *ev, int64_t now_ms,
                    struct tg_actions *out);
 
-/* How many more postings of this destination may be loaded now (bounded window). */
+/* How many more postings of this destination may be loaded now: an equal share of
+ * TG_OPEN_POSTINGS_MAX, at most TG_DEST_WINDOW_MAX. 0 while draining. */
 size_t tg_engine_room(const struct tg_engine *e, uint32_t destination);
 
 /* When to call with TICK next; INT64_MAX: not before something happens. */
 int64_t tg_engine_wake_ms(const struct tg_engine *e);
 
 struct tg_engine_stats {
-    size_t open, in_flight, retry, in_doubt, marking;
+    size_t open;
+    size_t in_flight;       /* sends and look-ups that are out */
+    size_t retry, in_doubt; /* by state */
+    size_t marking;         /* wait for the journal */
     enum tg_breaker_state breaker;
     bool paused;
 };
@@ -126,7 +173,8 @@ void tg_engine_destination_stats(const struct tg_engine *e, uint32_t destination
 
 /* True when nothing is in flight, being looked up, or waiting for a mark: safe to stop. */
 bool tg_engine_is_quiet(const struct tg_engine *e);
-/* From now on nothing new is sent or looked up; what is out is finished. */
+/* From now on nothing is loaded and nothing new is sent or looked up; what is out is finished. A
+ * sent mark that comes back now is taken back (retry, due at once), as no byte has gone. */
 void tg_engine_drain(struct tg_engine *e);
 
 /* Invariants of this file. 0, or -1 with the first one broken. */

@@ -1,0 +1,293 @@
+/* From decisions to actions: turns, timers, and the list of what is to be written. */
+#include <assert.h>
+
+#include "core/engine_parts.h"
+
+void tg_engine_tell(struct tg_engine *e, struct tg_posting *p, enum tg_posting_event event,
+                    const char *exception)
+{
+    struct tg_path_step *step = &p->path[p->path_len];
+    enum tg_posting_state next = p->state;
+
+    const int found = tg_posting_next(p->state, event, &next);
+
+    /* Which edges are asked for is fixed by this folder's code alone, never by input. */
+    assert(p->path_len < TG_PATH_MAX && found == 0);
+    (void)found;
+    step->from = p->state;
+    step->to = next;
+    step->attempt = p->attempt;
+    step->due_ms = next == TG_POSTING_RETRY ? p->due_ms : 0;
+    step->exception = exception;
+    p->path_len++;
+    tg_engine_set_state(e, p, next);
+}
+
+void tg_engine_emit(struct tg_engine *e, struct tg_posting *p, enum tg_action_kind kind)
+{
+    const uint32_t index = (uint32_t)(p - e->pool);
+
+    p->emit = kind;
+    p->next = TG_NO_POSTING;
+    tg_engine_set_phase(e, p, TG_PHASE_EMIT);
+    if (e->emit_last == TG_NO_POSTING) {
+        e->emit_first = index;
+    } else {
+        e->pool[e->emit_last].next = index;
+    }
+    e->emit_last = index;
+}
+
+void tg_engine_emit_first(struct tg_engine *e, struct tg_posting *p, enum tg_action_kind kind)
+{
+    const uint32_t index = (uint32_t)(p - e->pool);
+
+    p->emit = kind;
+    p->next = e->emit_first;
+    tg_engine_set_phase(e, p, TG_PHASE_EMIT);
+    if (e->emit_last == TG_NO_POSTING) {
+        e->emit_last = index;
+    }
+    e->emit_first = index;
+}
+
+void tg_engine_touch(struct tg_engine *e, struct tg_destination *d)
+{
+    const uint32_t index = (uint32_t)(d - e->destinations);
+
+    if (d->dirty) {
+        return;
+    }
+    d->dirty = true;
+    d->next_dirty = TG_NO_POSTING;
+    if (e->dirty_last == TG_NO_POSTING) {
+        e->dirty_first = index;
+    } else {
+        e->destinations[e->dirty_last].next_dirty = index;
+    }
+    e->dirty_last = index;
+}
+
+void tg_engine_enqueue(struct tg_engine *e, struct tg_posting *p)
+{
+    struct tg_destination *d = &e->destinations[p->destination];
+
+    tg_engine_set_phase(e, p, TG_PHASE_QUEUED);
+    tg_heap_push(&d->turns, &p->node, p->id, 0);
+    tg_engine_touch(e, d);
+}
+
+void tg_engine_wait(struct tg_engine *e, struct tg_posting *p)
+{
+    tg_engine_set_phase(e, p, TG_PHASE_TIMER);
+    tg_heap_push(&e->timers, &p->node, p->due_ms, p->id);
+}
+
+void tg_engine_release_slot(struct tg_engine *e, struct tg_posting *p)
+{
+    struct tg_destination *d = &e->destinations[p->destination];
+
+    p->slot = false;
+    d->slots--;
+    tg_engine_touch(e, d);
+}
+
+bool tg_engine_resend_is_safe(const struct tg_engine *e, const struct tg_posting *p)
+{
+    const struct tg_engine_destination *is = &e->destinations[p->destination].is;
+
+    if (p->refused) {
+        return false;
+    }
+    switch (is->dedupe) {
+    case TG_DEDUPE_UNIQUE:
+        return true;
+    case TG_DEDUPE_IDEMPOTENCY:
+        /* A clock before the first send was set back: its age is not known. */
+        return p->first_sent_ms > 0 && e->now_ms >= p->first_sent_ms &&
+               e->now_ms - p->first_sent_ms < is->idempotency_ttl_ms;
+    case TG_DEDUPE_LOOKUP_ONLY:
+    case TG_DEDUPE_NONE:
+        break;
+    }
+    return false;
+}
+
+static unsigned slots_usable(const struct tg_destination *d)
+{
+    return d->ramp < d->is.concurrency ? d->ramp : d->is.concurrency;
+}
+
+/* The marks [ready,] sent. */
+static void begin_send(struct tg_engine *e, struct tg_posting *p)
+{
+    if (p->state == TG_POSTING_RETRY) {
+        tg_engine_tell(e, p, TG_PE_DUE, NULL);
+    } else if (p->state == TG_POSTING_IN_DOUBT) {
+        tg_engine_tell(e, p, TG_PE_ABSENT_SAFE, NULL);
+    }
+    p->attempt++;
+    if (p->first_sent_ms == 0) {
+        p->first_sent_ms = e->now_ms;
+    }
+    tg_engine_tell(e, p, TG_PE_SEND, NULL);
+    tg_engine_emit(e, p, TG_ACT_MARK);
+}
+
+/* Takes the next of a destination off its heap; NULL: nobody waits. */
+static struct tg_posting *next_turn(struct tg_destination *d, bool *is_lookup)
+{
+    struct tg_heap_node *top = tg_heap_top(&d->asks);
+
+    *is_lookup = top != NULL;
+    if (top == NULL) {
+        top = tg_heap_top(&d->turns);
+    }
+    return top == NULL ? NULL : top->owner;
+}
+
+/*
+ * Gives slots to a destination's postings for as long as pause, slots, breaker and limiter allow.
+ * Look-ups go first: what may be owed twice matters more than what is owed once. Where only time
+ * is in the way, the destination's timer is set; a slot or a probe that comes back touches it.
+ */
+static void run_turns(struct tg_engine *e, struct tg_destination *d)
+{
+    int64_t wake_ms = INT64_MAX;
+    struct tg_posting *p;
+    bool is_lookup;
+
+    if (d->timer.pos != TG_HEAP_NONE) {
+        tg_heap_remove(&e->destination_timers, &d->timer);
+    }
+    while (!d->paused && !e->draining && (p = next_turn(d, &is_lookup)) != NULL) {
+        if (!is_lookup && p->state == TG_POSTING_IN_DOUBT && !tg_engine_resend_is_safe(e, p)) {
+            /* It waited so long that the destination forgot the key. */
+            tg_heap_remove(&d->turns, &p->node);
+            tg_engine_tell(e, p, TG_PE_ABSENT_UNSAFE, "outcome_unknown");
+            tg_engine_emit(e, p, TG_ACT_MARK);
+            continue;
+        }
+        if (d->slots >= slots_usable(d)) {
+            break;
+        }
+        if (!tg_breaker_allows(&d->breaker, e->now_ms)) {
+            wake_ms = tg_breaker_wake_ms(&d->breaker);
+            break;
+        }
+        if (!tg_limiter_take(&d->limiter, e->now_ms, &wake_ms)) {
+            break;
+        }
+        tg_breaker_started(&d->breaker);
+        tg_heap_remove(is_lookup ? &d->asks : &d->turns, &p->node);
+        p->slot = true;
+        d->slots++;
+        if (is_lookup) {
+            tg_engine_emit(e, p, TG_ACT_LOOKUP);
+        } else {
+            begin_send(e, p);
+        }
+    }
+    if (wake_ms != INT64_MAX) {
+        tg_heap_push(&e->destination_timers, &d->timer, wake_ms, (int64_t)(d - e->destinations));
+    }
+}
+
+static void fire_timers(struct tg_engine *e)
+{
+    struct tg_heap_node *top;
+
+    while ((top = tg_heap_top(&e->timers)) != NULL && top->key <= e->now_ms) {
+        struct tg_posting *p = top->owner;
+        struct tg_destination *d = &e->destinations[p->destination];
+
+        tg_heap_remove(&e->timers, top);
+        if (p->state == TG_POSTING_RETRY) {
+            tg_engine_enqueue(e, p);
+            continue;
+        }
+        tg_engine_set_phase(e, p, TG_PHASE_ASKING);
+        tg_heap_push(&d->asks, &p->node, p->id, 0);
+        tg_engine_touch(e, d);
+    }
+    while ((top = tg_heap_top(&e->destination_timers)) != NULL && top->key <= e->now_ms) {
+        tg_heap_remove(&e->destination_timers, top);
+        tg_engine_touch(e, top->owner);
+    }
+}
+
+static struct tg_action *append(struct tg_actions *out, enum tg_action_kind kind,
+                                const struct tg_posting *p)
+{
+    struct tg_action *a = &out->items[out->count++];
+
+    *a = (struct tg_action){.kind = kind,
+                            .id = p->id,
+                            .destination = p->destination,
+                            .from = p->state,
+                            .state = p->state,
+                            .attempt = p->attempt};
+    return a;
+}
+
+/* Writes one posting's action and moves it to the phase that follows. */
+static void write_out(struct tg_engine *e, struct tg_posting *p, struct tg_actions *out)
+{
+    switch (p->emit) {
+    case TG_ACT_MARK:
+        for (unsigned i = 0; i < p->path_len; i++) {
+            struct tg_action *a = append(out, TG_ACT_MARK, p);
+
+            a->from = p->path[i].from;
+            a->state = p->path[i].to;
+            a->attempt = p->path[i].attempt;
+            a->due_ms = p->path[i].due_ms;
+            a->exception = p->path[i].exception;
+        }
+        p->marks_out = p->path_len;
+        p->path_len = 0;
+        tg_engine_set_phase(e, p, TG_PHASE_MARKING);
+        break;
+    case TG_ACT_SEND:
+        (void)append(out, TG_ACT_SEND, p);
+        tg_engine_set_phase(e, p, TG_PHASE_FLIGHT);
+        break;
+    case TG_ACT_LOOKUP:
+        (void)append(out, TG_ACT_LOOKUP, p);
+        tg_engine_set_phase(e, p, TG_PHASE_LOOKING);
+        break;
+    case TG_ACT_FORGET:
+        (void)append(out, TG_ACT_FORGET, p);
+        tg_engine_drop(e, p);
+        break;
+    }
+}
+
+void tg_engine_run(struct tg_engine *e, struct tg_actions *out)
+{
+    fire_timers(e);
+    while (e->dirty_first != TG_NO_POSTING) {
+        struct tg_destination *d = &e->destinations[e->dirty_first];
+
+        e->dirty_first = d->next_dirty;
+        if (e->dirty_first == TG_NO_POSTING) {
+            e->dirty_last = TG_NO_POSTING;
+        }
+        d->dirty = false;
+        run_turns(e, d);
+    }
+    while (e->emit_first != TG_NO_POSTING) {
+        struct tg_posting *p = &e->pool[e->emit_first];
+        const size_t needs = p->emit == TG_ACT_MARK ? p->path_len : 1;
+
+        /* All marks of a posting go out together: they belong in one commit. */
+        if (needs > TG_ACTIONS_MAX - out->count) {
+            break;
+        }
+        e->emit_first = p->next;
+        if (e->emit_first == TG_NO_POSTING) {
+            e->emit_last = TG_NO_POSTING;
+        }
+        write_out(e, p, out);
+    }
+}
