@@ -57,8 +57,7 @@
 #define NGX_HTTP_TALLY_MEDIA_MAX          16     /* media= of one publish */
 #define NGX_HTTP_TALLY_ISS_MAX            512    /* bytes of an iss claim */
 #define NGX_HTTP_TALLY_CLAIM_MAX          4096   /* bytes of $tally_claim_X */
-#define NGX_HTTP_TALLY_KEYFILE_MAX        (16 * 1024 * 1024)
-#define NGX_HTTP_TALLY_PASSWORD_MAX       512
+#define NGX_HTTP_TALLY_PASSWORD_MAX       511
 #define NGX_HTTP_TALLY_DB_MAX             1023
 #define NGX_HTTP_TALLY_TIMEOUT_MAX_MS     60000
 #define NGX_HTTP_TALLY_LEEWAY_MAX_S       300
@@ -277,6 +276,7 @@ struct ngx_http_tally_ctx_s {
     ngx_str_t                    tenant;
     ngx_str_t                    subject;        /* of the token */
     ngx_str_t                    scope;          /* space separated */
+    ngx_str_t                    secret_name;    /* secret= of this request */
 
     /* body */
     ngx_str_t                    body;           /* in one piece */
@@ -292,6 +292,7 @@ struct ngx_http_tally_ctx_s {
     ngx_str_t                    idem_key;       /* empty: none */
 
     /* the one script call */
+    ngx_http_tally_loc_conf_t   *policy;         /* the rates it paid, if any */
     ngx_http_tally_op_t         *op;             /* while WAITING */
     ngx_http_tally_outcome_e     outcome;
     struct tg_admit_reply        reply;
@@ -452,6 +453,11 @@ char *ngx_http_tally_metrics(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 ngx_int_t ngx_http_tally_access_handler(ngx_http_request_t *r);
 
 
+/* Whether a rule of tally_scope is for this request's method. */
+ngx_uint_t ngx_http_tally_scope_applies(ngx_http_request_t *r,
+    ngx_http_tally_scope_rule_t *rule);
+
+
 /* ---- _cache.c: verified tokens of this worker ---- */
 
 ngx_int_t ngx_http_tally_cache_init(ngx_cycle_t *cycle);
@@ -518,18 +524,6 @@ void ngx_http_tally_link_done(void);
 ngx_uint_t ngx_http_tally_link_ready(ngx_http_tally_redis_t *redis);
 
 
-/* ---- _op.c ---- */
-
-/*
- * Sends the script call for ctx and arms the deadline.  NGX_AGAIN: wait,
- * the request will be resumed through its posted write event with
- * ctx->state DECIDED; NGX_OK: ctx->outcome is already there (no link);
- * NGX_ERROR: out of memory.
- */
-ngx_int_t ngx_http_tally_op_start(ngx_http_request_t *r,
-    ngx_http_tally_ctx_t *ctx);
-
-
 /* ---- _admit.c: arguments of the script, and its reply ---- */
 
 typedef struct {
@@ -539,10 +533,25 @@ typedef struct {
     size_t                       nrates;
 } ngx_http_tally_call_t;
 
-/* Builds the call in r->pool.  NGX_OK, NGX_ERROR, or NGX_DECLINED (*code). */
+/*
+ * Builds the call in r->pool, but for argv[0] and argv[1], which op_start
+ * fills in.  NGX_OK, NGX_ERROR, or NGX_DECLINED (*code).
+ */
 ngx_int_t ngx_http_tally_admit_build(ngx_http_request_t *r,
     ngx_http_tally_ctx_t *ctx, ngx_http_tally_call_t *call,
     enum tg_problem_code *code, ngx_str_t *detail);
+
+
+/* ---- _op.c ---- */
+
+/*
+ * Sends the script call for ctx and arms the deadline.  call must live in
+ * r->pool.  NGX_AGAIN: wait, the request will be resumed through its posted
+ * write event with ctx->state DECIDED; NGX_OK: ctx->outcome is already there
+ * (no link); NGX_ERROR: out of memory.
+ */
+ngx_int_t ngx_http_tally_op_start(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx, ngx_http_tally_call_t *call);
 
 
 /* ---- _publish.c, _precontent.c ---- */
