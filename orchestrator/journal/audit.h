@@ -1,7 +1,9 @@
 /*
  * audit.h: the append-only chain. Row n carries SHA-256(hash of row n-1, canonical bytes of row n);
  * row 1 starts from 32 zero bytes. A cut tail shows only against a checkpoint kept elsewhere:
- * {"seq","hash","at"} signed with Ed25519, exported as a file.
+ * {"seq","hash","at"} signed with Ed25519, exported as a file (checkpoint.h has the form).
+ *
+ * Ownership: a report is the caller's and points nowhere. Keys are PEM text, not paths.
  */
 #ifndef TG_JOURNAL_AUDIT_H
 #define TG_JOURNAL_AUDIT_H
@@ -21,7 +23,7 @@ int tg_audit_hash(const unsigned char prev[TG_SHA256_BYTES], const struct tg_aud
 struct tg_audit_report {
     int64_t rows;
     unsigned char head[TG_SHA256_BYTES];
-    int64_t bad_seq;    /* 0: intact */
+    int64_t bad_seq;    /* 0: intact; else the row named in reason */
     char reason[128];   /* "row 17 was changed", "row 18 is missing" */
     size_t checkpoints; /* verified */
 };

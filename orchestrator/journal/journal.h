@@ -5,12 +5,19 @@
  * ids it took from tg_journal_next_id), submits it, and gets it back through tg_journal_poll once
  * it is on disk; many batches share one commit, so one fsync carries many marks. Batches commit in
  * the order they were submitted, each wholly or not at all. Readers are connections of their own,
- * one a thread, and see committed rows only. Every row that changes what the firm owes appends an
- * audit row in the same commit (audit.c chains them by SHA-256). A failed commit (full disk) is
- * tried again until it works or the journal is closed: nothing is acknowledged meanwhile.
+ * one a thread, and see committed rows only. A failed commit (full disk) is tried again until it
+ * works or the journal is closed: nothing is acknowledged meanwhile.
+ *
+ * Audit rows appended in the same commit by themselves, actor "orchestrator": event.refused,
+ * event.duplicate, object.superseded, object.withdrawn, posting.posted, .rejected, .exception,
+ * .cancelled, .in_doubt, .reversed, exception.opened, .assigned, .closed. Not: accepted events, new
+ * objects and postings, marks to ready, sent, retry or held (the rows and attempts tell). They hold
+ * ids, keys, codes and the destination's reference, never a payload. audit.c chains them by
+ * SHA-256.
  *
  * Ownership: a batch is the caller's until submitted, the journal's until its callback ran, then
- * gone. Strings given to tg_batch_* are copied. Readers' rows are valid inside the callback only.
+ * gone. Strings given to tg_batch_* are copied; a NULL one is stored and read back as "", but for
+ * ref, which stays NULL. Readers' rows are valid inside the callback only.
  */
 #ifndef TG_JOURNAL_JOURNAL_H
 #define TG_JOURNAL_JOURNAL_H
@@ -36,7 +43,10 @@ struct tg_journal_options {
  */
 struct tg_journal *tg_journal_open(const struct tg_journal_options *o, struct tg_error *err);
 
-/* Commits what was submitted, runs remaining callbacks, checkpoints the WAL, ends the thread. */
+/*
+ * Commits what was submitted, runs remaining callbacks, copies the WAL into the file, ends the
+ * thread. A commit that fails is tried once more; then all that is left gets ok = false.
+ */
 void tg_journal_close(struct tg_journal *j);
 
 enum tg_table {
@@ -47,7 +57,7 @@ enum tg_table {
     TG_TABLE_COUNT
 };
 
-/* Ids are dense, given in order, never reused; loop thread only. */
+/* Ids are dense, given in order, from 1; one that was on disk is never reused. Loop thread only. */
 int64_t tg_journal_next_id(struct tg_journal *j, enum tg_table t);
 
 struct tg_row_event {
@@ -75,9 +85,9 @@ struct tg_row_object {
 
 struct tg_row_posting {
     int64_t id;
-    int64_t object; /* objects.id */
-    uint32_t destination;
-    const char *destination_id; /* "acme/erp" */
+    int64_t object;             /* objects.id */
+    uint32_t destination;       /* the journal's number: tg_journal_destination */
+    const char *destination_id; /* read only: "acme/erp" */
     const char *kind, *leg;
     unsigned generation;
     unsigned char key[TG_POSTING_KEY_BYTES]; /* unique */
@@ -92,6 +102,10 @@ struct tg_row_posting {
     const char *subject;        /* read only: object_id@version */
 };
 
+/*
+ * A batch whose mark does not find the posting in state `from` is refused whole. The first mark to
+ * SENT sets first_sent_ms to at_ms; POSTED and REVERSED keep the control totals.
+ */
 struct tg_row_mark {
     int64_t posting;
     enum tg_posting_state from, to; /* checked against tg_posting_next's table by the caller */
@@ -104,6 +118,11 @@ struct tg_row_mark {
     int64_t at_ms;
 };
 
+/*
+ * A new id opens one. An id on disk changes state, owner and closed_ms of that one: tenant and code
+ * must be the same and it must not be closed, else the batch is refused. What is 0 or NULL and
+ * follows from the rest is filled in: object from posting, event from object, tenant from event.
+ */
 struct tg_row_exception {
     int64_t id;
     int64_t event, object, posting; /* 0: none; at least one is set */
@@ -125,7 +144,10 @@ int tg_batch_object_state(struct tg_batch *b, int64_t object, enum tg_version_st
 int tg_batch_posting(struct tg_batch *b, const struct tg_row_posting *r);
 int tg_batch_mark(struct tg_batch *b, const struct tg_row_mark *r);
 int tg_batch_exception(struct tg_batch *b, const struct tg_row_exception *r);
-/* action: dotted word (rules.loaded); subject: what it touched; detail: JSON or NULL. */
+/*
+ * action: dotted word (rules.loaded); subject: what it touched; detail: JSON or NULL, at most
+ * TG_AUDIT_DETAIL_MAX_BYTES (else -1), no personal data.
+ */
 int tg_batch_audit(struct tg_batch *b, const char *actor, const char *action, const char *subject,
                    const char *detail);
 size_t tg_batch_ops(const struct tg_batch *b);
@@ -136,16 +158,19 @@ size_t tg_batch_ops(const struct tg_batch *b);
  */
 typedef void (*tg_batch_done)(void *arg, bool ok, const struct tg_error *err);
 
-/* Takes the batch. -1: the queue is full (TG_JOURNAL_QUEUE_MAX); the batch stays the caller's. */
+/*
+ * Takes the batch; done may be NULL. -1: TG_JOURNAL_QUEUE_MAX are not yet on disk, or the journal
+ * closes; the batch stays the caller's.
+ */
 int tg_journal_submit(struct tg_journal *j, struct tg_batch *b, tg_batch_done done, void *arg);
 
 /* Runs the callbacks of finished batches, on the calling (loop) thread. Returns how many. */
 size_t tg_journal_poll(struct tg_journal *j);
 
 struct tg_journal_stats {
-    uint64_t commits, batches, failures;
-    size_t queued;
-    bool stuck; /* the last commit failed and is being tried again */
+    uint64_t commits, batches, failures; /* failures: commits that did not work, each try */
+    size_t queued;                       /* submitted and not yet on disk */
+    bool stuck;                          /* the last commit failed and is being tried again */
 };
 void tg_journal_stats(struct tg_journal *j, struct tg_journal_stats *out);
 
@@ -155,7 +180,11 @@ void tg_journal_stats(struct tg_journal *j, struct tg_journal_stats *out);
 struct tg_reader *tg_reader_open(const char *path, struct tg_error *err);
 void tg_reader_close(struct tg_reader *r);
 
-/* fn returns false to stop early. Functions return 0, 1: not found (single rows), -1 with err. */
+/*
+ * fn returns false to stop early. Functions return 0, 1: not found (single rows), -1 with err. A
+ * callback may call other functions of its reader, not the one it was called from. Lists give
+ * TG_JOURNAL_PAGE_MAX rows at most.
+ */
 typedef bool (*tg_event_fn)(void *arg, const struct tg_row_event *row, int64_t journalled_ms);
 typedef bool (*tg_object_fn)(void *arg, const struct tg_row_object *row);
 typedef bool (*tg_posting_fn)(void *arg, const struct tg_row_posting *row);
@@ -171,7 +200,7 @@ int tg_reader_identity(struct tg_reader *r, const unsigned char identity[TG_POST
                        int64_t *event_row, struct tg_error *err);
 /* Is this stream entry journalled already? 0 yes, 1 no. */
 int tg_reader_has_event(struct tg_reader *r, const char *event_id, struct tg_error *err);
-/* Newest version of an object. */
+/* Highest version of an object in any state; of the same version the row that came last. */
 int tg_reader_object_latest(struct tg_reader *r, const unsigned char key[TG_POSTING_KEY_BYTES],
                             tg_object_fn fn, void *arg, struct tg_error *err);
 int tg_reader_objects_of_event(struct tg_reader *r, int64_t event, tg_object_fn fn, void *arg,
@@ -191,7 +220,11 @@ int tg_reader_exception(struct tg_reader *r, int64_t id, tg_exception_fn fn, voi
 int tg_reader_exceptions_of_event(struct tg_reader *r, int64_t event, tg_exception_fn fn, void *arg,
                                   struct tg_error *err);
 
-/* Destination ids are stored with their index; a changed configuration must map to the same. */
+/*
+ * The stable number of a destination, found or given: dense from 0, kept for ever, the
+ * `destination` of every row above. The configuration's running index is another number: the loop
+ * maps. A new one is on disk before any batch submitted after it. Loop thread only.
+ */
 int tg_journal_destination(struct tg_journal *j, const char *destination_id, uint32_t *index,
                            struct tg_error *err);
 
@@ -199,11 +232,12 @@ int tg_journal_destination(struct tg_journal *j, const char *destination_id, uin
 
 typedef void (*tg_check_finding)(void *arg, const char *what);
 /*
- * Conservation and life cycle over the whole journal: every event is accepted, duplicate or
- * exception; every accepted event has an object; every validated object has postings; every
- * posting key is unique and every posted one was sent; every exception state has an exception row;
- * every RETRY has a due time; control totals equal the sum of posted postings. Returns the number
- * of findings, -1 when it cannot read.
+ * Conservation and life cycle over the whole journal, in one snapshot: every event is accepted,
+ * duplicate or exception; every accepted event has an object; every validated object has postings;
+ * every posting key is unique and every posted one was sent; every exception state (and rejected)
+ * has an exception row; every RETRY has a due time; control totals equal the sum of posted
+ * postings; the file is sound. fn gets the first TG_CHECK_FINDINGS_MAX findings, then one line with
+ * how many more. Returns the number of findings, -1 when it cannot read.
  */
 int tg_journal_check(struct tg_reader *r, tg_check_finding fn, void *arg, struct tg_error *err);
 

@@ -1,0 +1,415 @@
+/*
+ * One operation at a time, inside the writer's transaction. Audit rows written here carry numbers,
+ * codes and references only: never a payload, and nothing about a person.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "common/codec.h"
+#include "journal/internal.h"
+
+#define ACTOR "orchestrator"
+#define SUBJECT_MAX_BYTES 64
+
+static enum tg_applied applied(struct tg_store *s, int result, struct tg_error *err,
+                               const char *what, int64_t id)
+{
+    enum tg_applied a = tg_store_class(result);
+
+    if (a != TG_APPLIED) {
+        (void)tg_error_set(err, "journal: %s %" PRId64 " cannot be written: %s", what, id,
+                           sqlite3_errmsg(s->db));
+    }
+    return a;
+}
+
+/* An automatic audit row about one thing: "posting 17". */
+static enum tg_applied note(struct tg_store *s, const char *action, const char *what, int64_t id,
+                            const char *detail, struct tg_error *err)
+{
+    char subject[SUBJECT_MAX_BYTES];
+    enum tg_applied a;
+
+    (void)snprintf(subject, sizeof(subject), "%s %" PRId64, what, id);
+    a = tg_store_audit(s, ACTOR, action, subject, detail);
+    if (a != TG_APPLIED) {
+        (void)tg_error_set(err, "journal: audit row %s of %s cannot be written: %s", action,
+                           subject, sqlite3_errmsg(s->db));
+    }
+    return a;
+}
+
+/* The inside of a JSON string, NUL added; "" when it does not fit. */
+static const char *escaped(const char *text, char *out, size_t out_size)
+{
+    int n = tg_json_escape(tg_str_of(text), out, out_size - 1);
+
+    out[n < 0 ? 0 : n] = '\0';
+    return out;
+}
+
+static enum tg_applied apply_event(struct tg_store *s, const struct tg_row_event *e,
+                                   struct tg_error *err)
+{
+    struct tg_bind b = tg_bind_begin(s->statements[TG_STORE_EVENT]);
+    char detail[64];
+    enum tg_applied a;
+
+    tg_bind_i64(&b, e->id);
+    tg_bind_text(&b, e->event_id);
+    tg_bind_text(&b, e->tenant);
+    tg_bind_text(&b, e->client);
+    tg_bind_text(&b, e->source);
+    tg_bind_text(&b, e->ce_id);
+    tg_bind_text(&b, e->type);
+    tg_bind_text(&b, e->subject);
+    tg_bind_text(&b, e->time);
+    tg_bind_text(&b, e->dataschema);
+    tg_bind_text(&b, e->idem_key);
+    tg_bind_text(&b, e->correlation_id);
+    tg_bind_text(&b, e->traceparent);
+    tg_bind_text(&b, e->body_sha256);
+    tg_bind_text(&b, e->content_type);
+    tg_bind_blob(&b, e->body.data, e->body.len);
+    tg_bind_i64(&b, e->received_ms);
+    tg_bind_i64(&b, s->now_ms);
+    tg_bind_i64(&b, e->state);
+    tg_bind_id(&b, e->duplicate_of);
+    tg_bind_blob(&b, e->identity, sizeof(e->identity));
+    a = applied(s, tg_bind_run(&b), err, "event", e->id);
+    if (a != TG_APPLIED || e->state == TG_EVENT_ACCEPTED) {
+        return a;
+    }
+    if (e->state == TG_EVENT_DUPLICATE) {
+        (void)snprintf(detail, sizeof(detail), "{\"of\":%" PRId64 "}", e->duplicate_of);
+        return note(s, "event.duplicate", "event", e->id, detail, err);
+    }
+    return note(s, "event.refused", "event", e->id, "", err);
+}
+
+static enum tg_applied note_object(struct tg_store *s, int64_t id, enum tg_version_state state,
+                                   struct tg_error *err)
+{
+    switch (state) {
+    case TG_VERSION_SUPERSEDED:
+        return note(s, "object.superseded", "object", id, "", err);
+    case TG_VERSION_WITHDRAWN:
+        return note(s, "object.withdrawn", "object", id, "", err);
+    default:
+        return TG_APPLIED;
+    }
+}
+
+static enum tg_applied apply_object(struct tg_store *s, const struct tg_row_object *o,
+                                    struct tg_error *err)
+{
+    struct tg_bind b = tg_bind_begin(s->statements[TG_STORE_OBJECT]);
+    enum tg_applied a;
+
+    tg_bind_i64(&b, o->id);
+    tg_bind_i64(&b, o->event);
+    tg_bind_text(&b, o->tenant);
+    tg_bind_text(&b, o->kind);
+    tg_bind_text(&b, o->source);
+    tg_bind_text(&b, o->object_id);
+    tg_bind_blob(&b, o->key, sizeof(o->key));
+    tg_bind_i64(&b, o->version);
+    tg_bind_i64(&b, o->state);
+    tg_bind_text(&b, o->json);
+    tg_bind_text(&b, o->rules_sha256);
+    tg_bind_text(&b, o->master_version);
+    a = applied(s, tg_bind_run(&b), err, "object", o->id);
+    return a == TG_APPLIED ? note_object(s, o->id, o->state, err) : a;
+}
+
+static enum tg_applied apply_object_state(struct tg_store *s, int64_t id, enum tg_version_state to,
+                                          struct tg_error *err)
+{
+    struct tg_bind b = tg_bind_begin(s->statements[TG_STORE_OBJECT_STATE]);
+    enum tg_applied a;
+
+    tg_bind_i64(&b, id);
+    tg_bind_i64(&b, to);
+    a = applied(s, tg_bind_run(&b), err, "state of object", id);
+    if (a == TG_APPLIED && sqlite3_changes(s->db) != 1) {
+        (void)tg_error_set(err, "journal: object %" PRId64 " does not exist", id);
+        return TG_REFUSED;
+    }
+    return a == TG_APPLIED ? note_object(s, id, to, err) : a;
+}
+
+static enum tg_applied apply_posting(struct tg_store *s, const struct tg_row_posting *p,
+                                     struct tg_error *err)
+{
+    struct tg_bind b = tg_bind_begin(s->statements[TG_STORE_POSTING]);
+
+    /* Control totals count what was marked: a posting is not born posted. */
+    if (p->state == TG_POSTING_POSTED || p->state == TG_POSTING_REVERSED) {
+        (void)tg_error_set(err, "journal: posting %" PRId64 " cannot begin as %s", p->id,
+                           tg_posting_state_name(p->state));
+        return TG_REFUSED;
+    }
+    tg_bind_i64(&b, p->id);
+    tg_bind_i64(&b, p->object);
+    tg_bind_i64(&b, p->destination);
+    tg_bind_text(&b, p->kind);
+    tg_bind_text(&b, p->leg);
+    tg_bind_i64(&b, p->generation);
+    tg_bind_blob(&b, p->key, sizeof(p->key));
+    tg_bind_text(&b, p->payload);
+    tg_bind_text(&b, p->period);
+    tg_bind_i64(&b, p->quantity_micros);
+    tg_bind_i64(&b, p->state);
+    tg_bind_i64(&b, p->attempt);
+    tg_bind_i64(&b, p->due_ms);
+    tg_bind_i64(&b, p->first_sent_ms);
+    tg_bind_text(&b, p->ref);
+    return applied(s, tg_bind_run(&b), err, "posting", p->id);
+}
+
+/* ---- marks ---- */
+
+static const char *mark_action(enum tg_posting_state to)
+{
+    switch (to) {
+    case TG_POSTING_POSTED:
+        return "posting.posted";
+    case TG_POSTING_REJECTED:
+        return "posting.rejected";
+    case TG_POSTING_EXCEPTION:
+        return "posting.exception";
+    case TG_POSTING_CANCELLED:
+        return "posting.cancelled";
+    case TG_POSTING_IN_DOUBT:
+        return "posting.in_doubt";
+    case TG_POSTING_REVERSED:
+        return "posting.reversed";
+    default:
+        return NULL; /* ready, sent, retry, held: the attempts tell */
+    }
+}
+
+/* The posting was not in the state the mark starts from: say in which it is. */
+static enum tg_applied mark_refused(struct tg_store *s, const struct tg_row_mark *m,
+                                    struct tg_error *err)
+{
+    sqlite3_stmt *q = s->statements[TG_STORE_POSTING_STATE];
+    int result = sqlite3_bind_int64(q, 1, m->posting);
+
+    if (result == SQLITE_OK) {
+        result = sqlite3_step(q);
+    }
+    if (result == SQLITE_ROW) {
+        int is = sqlite3_column_int(q, 0);
+
+        (void)tg_error_set(err,
+                           "journal: posting %" PRId64 " is %s, not %s; it cannot be marked %s",
+                           m->posting, tg_posting_state_name((enum tg_posting_state)is),
+                           tg_posting_state_name(m->from), tg_posting_state_name(m->to));
+    } else {
+        (void)tg_error_set(err, "journal: posting %" PRId64 " does not exist", m->posting);
+    }
+    (void)sqlite3_reset(q);
+    return result == SQLITE_ROW || result == SQLITE_DONE ? TG_REFUSED : tg_store_class(result);
+}
+
+static enum tg_applied mark_state(struct tg_store *s, const struct tg_row_mark *m,
+                                  unsigned char key[TG_POSTING_KEY_BYTES], struct tg_error *err)
+{
+    struct tg_bind b = tg_bind_begin(s->statements[TG_STORE_MARK]);
+    bool found = false;
+    int result;
+
+    tg_bind_i64(&b, m->posting);
+    tg_bind_i64(&b, m->from);
+    tg_bind_i64(&b, m->to);
+    tg_bind_i64(&b, m->attempt);
+    tg_bind_i64(&b, m->due_ms);
+    tg_bind_text(&b, m->ref);
+    tg_bind_i64(&b, m->at_ms);
+    result = b.result == SQLITE_OK ? sqlite3_step(b.statement) : b.result;
+    if (result == SQLITE_ROW) {
+        const void *blob = sqlite3_column_blob(b.statement, 0);
+
+        found = blob != NULL && sqlite3_column_bytes(b.statement, 0) == TG_POSTING_KEY_BYTES;
+        if (found) {
+            memcpy(key, blob, TG_POSTING_KEY_BYTES);
+        }
+        result = sqlite3_step(b.statement);
+    }
+    (void)sqlite3_reset(b.statement);
+    if (result != SQLITE_DONE) {
+        return applied(s, result, err, "mark of posting", m->posting);
+    }
+    return found ? TG_APPLIED : mark_refused(s, m, err);
+}
+
+/* Posted adds to the control totals, reversed takes away. */
+static enum tg_applied mark_total(struct tg_store *s, const struct tg_row_mark *m,
+                                  struct tg_error *err)
+{
+    struct tg_bind b = tg_bind_begin(s->statements[TG_STORE_TOTAL]);
+    int sign = (m->to == TG_POSTING_POSTED) - (m->from == TG_POSTING_POSTED);
+
+    if (sign == 0) {
+        return TG_APPLIED;
+    }
+    tg_bind_i64(&b, m->posting);
+    tg_bind_i64(&b, sign);
+    return applied(s, tg_bind_run(&b), err, "control total for posting", m->posting);
+}
+
+static enum tg_applied mark_attempt(struct tg_store *s, const struct tg_row_mark *m,
+                                    struct tg_error *err)
+{
+    struct tg_bind b = tg_bind_begin(s->statements[TG_STORE_ATTEMPT]);
+
+    if (m->outcome == NULL) {
+        return TG_APPLIED;
+    }
+    tg_bind_i64(&b, m->posting);
+    tg_bind_i64(&b, m->attempt);
+    tg_bind_text(&b, m->outcome);
+    tg_bind_text(&b, m->detail);
+    tg_bind_i64(&b, m->at_ms);
+    return applied(s, tg_bind_run(&b), err, "attempt of posting", m->posting);
+}
+
+static enum tg_applied apply_mark(struct tg_store *s, const struct tg_row_mark *m,
+                                  struct tg_error *err)
+{
+    unsigned char key[TG_POSTING_KEY_BYTES];
+    char hex[2 * TG_POSTING_KEY_BYTES + 1];
+    char ref[TG_CONNECT_REF_MAX_BYTES * 6 + 1];
+    char detail[sizeof(hex) + sizeof(ref) + 64];
+    const char *action = mark_action(m->to);
+    enum tg_applied a = mark_state(s, m, key, err);
+
+    if (a == TG_APPLIED) {
+        a = mark_total(s, m, err);
+    }
+    if (a == TG_APPLIED) {
+        a = mark_attempt(s, m, err);
+    }
+    if (a != TG_APPLIED || action == NULL) {
+        return a;
+    }
+    tg_hex_encode(key, sizeof(key), hex);
+    hex[sizeof(hex) - 1] = '\0';
+    (void)snprintf(detail, sizeof(detail), "{\"key\":\"%s\",\"attempt\":%u,\"ref\":\"%s\"}", hex,
+                   m->attempt, escaped(m->ref, ref, sizeof(ref)));
+    return note(s, action, "posting", m->posting, detail, err);
+}
+
+/* ---- exceptions ---- */
+
+static const char *exception_action(enum tg_exception_state state)
+{
+    switch (state) {
+    case TG_EXCEPTION_OPEN:
+        return "exception.opened";
+    case TG_EXCEPTION_ASSIGNED:
+        return "exception.assigned";
+    default:
+        return "exception.closed";
+    }
+}
+
+static enum tg_applied apply_exception(struct tg_store *s, const struct tg_row_exception *e,
+                                       struct tg_error *err)
+{
+    struct tg_bind b = tg_bind_begin(s->statements[TG_STORE_EXCEPTION]);
+    char code[256];
+    char detail[sizeof(code) + 192];
+    enum tg_applied a;
+
+    tg_bind_i64(&b, e->id);
+    tg_bind_id(&b, e->event);
+    tg_bind_id(&b, e->object);
+    tg_bind_id(&b, e->posting);
+    tg_bind_text(&b, e->tenant);
+    tg_bind_text(&b, e->code);
+    tg_bind_text(&b, e->owner);
+    tg_bind_text(&b, e->detail);
+    tg_bind_i64(&b, e->state);
+    tg_bind_i64(&b, e->opened_ms);
+    tg_bind_i64(&b, e->closed_ms);
+    a = applied(s, tg_bind_run(&b), err, "exception", e->id);
+    if (a != TG_APPLIED) {
+        return a;
+    }
+    if (sqlite3_changes(s->db) != 1) {
+        (void)tg_error_set(err,
+                           "journal: exception %" PRId64 " exists and cannot change: it is closed, "
+                           "or has another tenant or code",
+                           e->id);
+        return TG_REFUSED;
+    }
+    (void)snprintf(detail, sizeof(detail),
+                   "{\"code\":\"%s\",\"state\":\"%s\",\"event\":%" PRId64 ",\"object\":%" PRId64
+                   ",\"posting\":%" PRId64 "}",
+                   escaped(e->code, code, sizeof(code)), tg_exception_state_name(e->state),
+                   e->event, e->object, e->posting);
+    return note(s, exception_action(e->state), "exception", e->id, detail, err);
+}
+
+/* ---- the rest ---- */
+
+static enum tg_applied apply_destination(struct tg_store *s, uint32_t index, const char *name,
+                                         struct tg_error *err)
+{
+    struct tg_bind b = tg_bind_begin(s->statements[TG_STORE_DESTINATION]);
+
+    tg_bind_i64(&b, index);
+    tg_bind_text(&b, name);
+    return applied(s, tg_bind_run(&b), err, "destination", index);
+}
+
+static enum tg_applied apply_audit(struct tg_store *s, const struct tg_op *op, struct tg_error *err)
+{
+    enum tg_applied a = tg_store_audit(s, op->u.audit.actor, op->u.audit.action,
+                                       op->u.audit.subject, op->u.audit.detail);
+
+    if (a != TG_APPLIED) {
+        (void)tg_error_set(err, "journal: audit row %s cannot be written: %s", op->u.audit.action,
+                           sqlite3_errmsg(s->db));
+    }
+    return a;
+}
+
+static enum tg_applied apply_one(struct tg_store *s, const struct tg_op *op, struct tg_error *err)
+{
+    switch (op->kind) {
+    case TG_OP_EVENT:
+        return apply_event(s, &op->u.event, err);
+    case TG_OP_OBJECT:
+        return apply_object(s, &op->u.object, err);
+    case TG_OP_OBJECT_STATE:
+        return apply_object_state(s, op->u.object_state.id, op->u.object_state.to, err);
+    case TG_OP_POSTING:
+        return apply_posting(s, &op->u.posting, err);
+    case TG_OP_MARK:
+        return apply_mark(s, &op->u.mark, err);
+    case TG_OP_EXCEPTION:
+        return apply_exception(s, &op->u.exception, err);
+    case TG_OP_AUDIT:
+        return apply_audit(s, op, err);
+    case TG_OP_DESTINATION:
+        return apply_destination(s, op->u.destination.index, op->u.destination.name, err);
+    }
+    (void)tg_error_set(err, "journal: unknown operation %d", (int)op->kind);
+    return TG_REFUSED;
+}
+
+enum tg_applied tg_store_apply(struct tg_store *s, const struct tg_batch *b, struct tg_error *err)
+{
+    for (size_t i = 0; i < b->count; i++) {
+        enum tg_applied a = apply_one(s, &b->ops[i], err);
+
+        if (a != TG_APPLIED) {
+            return a;
+        }
+    }
+    return TG_APPLIED;
+}

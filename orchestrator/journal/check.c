@@ -1,0 +1,113 @@
+/*
+ * The journal's rules as questions in SQL: each row of an answer is a finding. All are asked of one
+ * snapshot, so they may run beside a writer; on a large journal each walks a table once.
+ */
+#include <inttypes.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "journal/internal.h"
+
+/* Numbers are the states of core/life.h. The file itself comes first: the rest relies on it. */
+static const char *const questions[] = {
+    "SELECT 'file: ' || quick_check FROM pragma_quick_check(100) WHERE quick_check <> 'ok'",
+    "SELECT 'row ' || rowid || ' of ' || \"table\" || ' names a row of ' || parent "
+    "|| ' that is not there' FROM pragma_foreign_key_check",
+
+    /* conservation */
+    "SELECT 'event ' || event_id || ' is accepted and has no object' FROM events e "
+    "WHERE state = 1 AND NOT EXISTS (SELECT 1 FROM objects o WHERE o.event = e.id)",
+    "SELECT 'event ' || e.event_id || ' is a duplicate of nothing with its identity' "
+    "FROM events e LEFT JOIN events f ON f.id = e.duplicate_of "
+    "WHERE e.state = 2 AND (f.id IS NULL OR f.state = 2 OR f.identity <> e.identity)",
+    "SELECT 'event ' || event_id || ' names an original and is no duplicate' FROM events "
+    "WHERE state <> 2 AND duplicate_of IS NOT NULL",
+    "SELECT 'event ' || event_id || ' is refused and has no exception' FROM events e "
+    "WHERE state = 3 AND NOT EXISTS (SELECT 1 FROM exceptions x WHERE x.event = e.id)",
+    "SELECT 'object ' || id || ' is validated and has no posting' FROM objects o "
+    "WHERE state = 1 AND NOT EXISTS (SELECT 1 FROM postings p WHERE p.object = o.id)",
+    "SELECT 'object ' || id || ' is in exception and has no exception' FROM objects o "
+    "WHERE state = 4 AND NOT EXISTS (SELECT 1 FROM exceptions x WHERE x.object = o.id) "
+    "AND NOT EXISTS (SELECT 1 FROM exceptions x WHERE x.event = o.event)",
+    "SELECT 'object ' || min(id) || ' and object ' || max(id) || ' are both validated as version ' "
+    "|| version || ' of one thing' FROM objects WHERE state = 1 "
+    "GROUP BY key, version HAVING count(*) > 1",
+    "SELECT 'posting key ' || lower(hex(key)) || ' is there ' || count(*) || ' times' "
+    "FROM postings GROUP BY key HAVING count(*) > 1",
+
+    /* life cycle */
+    "SELECT 'posting ' || id || ' is past its sending and was never sent' FROM postings "
+    "WHERE state IN (3, 5, 6, 10) AND first_sent_ms <= 0",
+    "SELECT 'posting ' || id || ' is to be retried and has no time' FROM postings "
+    "WHERE state = 4 AND due_ms <= 0",
+    "SELECT 'posting ' || id || ' waits for a person and has no exception' FROM postings p "
+    "WHERE state IN (7, 9) AND NOT EXISTS (SELECT 1 FROM exceptions x WHERE x.posting = p.id)",
+    "SELECT 'exception ' || id || ' is closed and has no time of closing' FROM exceptions "
+    "WHERE state > 1 AND closed_ms <= 0",
+    "SELECT 'exception ' || id || ' is open and has a time of closing' FROM exceptions "
+    "WHERE state <= 1 AND closed_ms <> 0",
+
+    /* control totals, both ways */
+    "WITH s AS MATERIALIZED (SELECT destination AS d, kind AS k, period AS p, count(*) AS c, "
+    "sum(quantity_micros) AS q FROM postings WHERE state = 6 GROUP BY 1, 2, 3), "
+    "both_ways AS (SELECT d, k, p, c, q, coalesce(t.count, 0) AS tc, "
+    "coalesce(t.quantity_micros, 0) AS tq FROM s LEFT JOIN control_totals t "
+    "ON t.destination = d AND t.kind = k AND t.period = p "
+    "UNION ALL SELECT t.destination, t.kind, t.period, 0, 0, t.count, t.quantity_micros "
+    "FROM control_totals t WHERE NOT EXISTS (SELECT 1 FROM s "
+    "WHERE t.destination = d AND t.kind = k AND t.period = p)) "
+    "SELECT 'control total of ' || n.name || ' ' || k || ' ' || p || ' says ' || tc || ' postings, "
+    "' "
+    "|| tq || ' micros; posted are ' || c || ', ' || q "
+    "FROM both_ways LEFT JOIN destinations n ON n.id = d WHERE c <> tc OR q <> tq",
+};
+
+#define QUESTIONS (sizeof(questions) / sizeof(questions[0]))
+
+static int ask(struct tg_reader *r, const char *sql, size_t *count, tg_check_finding fn, void *arg,
+               struct tg_error *err)
+{
+    sqlite3_stmt *q = NULL;
+    int result = sqlite3_prepare_v2(r->db, sql, -1, &q, NULL);
+
+    if (result == SQLITE_OK) {
+        result = sqlite3_step(q);
+    }
+    while (result == SQLITE_ROW) {
+        if (*count < TG_CHECK_FINDINGS_MAX) {
+            fn(arg, tg_column_text(q, 0));
+        }
+        (*count)++;
+        result = sqlite3_step(q);
+    }
+    if (result != SQLITE_DONE) {
+        (void)tg_reader_failed(r, "the journal", err);
+    }
+    sqlite3_finalize(q);
+    return result == SQLITE_DONE ? 0 : -1;
+}
+
+int tg_journal_check(struct tg_reader *r, tg_check_finding fn, void *arg, struct tg_error *err)
+{
+    size_t count = 0;
+    int result = 0;
+    char more[64];
+
+    if (sqlite3_exec(r->db, "BEGIN", NULL, NULL, NULL) != SQLITE_OK) {
+        return tg_reader_failed(r, "the journal", err);
+    }
+    for (size_t i = 0; i < QUESTIONS && result == 0; i++) {
+        result = ask(r, questions[i], &count, fn, arg, err);
+    }
+    /* Nothing was written: ending the snapshot cannot lose anything. */
+    (void)sqlite3_exec(r->db, "ROLLBACK", NULL, NULL, NULL);
+    if (result != 0) {
+        return -1;
+    }
+    if (count > TG_CHECK_FINDINGS_MAX) {
+        (void)snprintf(more, sizeof(more), "and %zu more", count - TG_CHECK_FINDINGS_MAX);
+        fn(arg, more);
+    }
+    return count > INT_MAX ? INT_MAX : (int)count;
+}

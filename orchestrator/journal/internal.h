@@ -1,0 +1,258 @@
+/*
+ * internal.h: what the files of this folder share; nothing outside includes it.
+ *
+ * batch.c builds a list of operations; writer.c groups batches into commits on the journal thread;
+ * apply.c turns an operation into SQL; store.c is the writer's connection with its cached
+ * statements and the head of the audit chain; lock.c keeps a second process out.
+ *
+ * Ownership: see journal.h for batches. The store belongs to the journal thread from its start to
+ * its join, to the opener before and after.
+ */
+#ifndef TG_JOURNAL_INTERNAL_H
+#define TG_JOURNAL_INTERNAL_H
+
+#include <pthread.h>
+#include <sqlite3.h>
+#include <time.h>
+
+#include "journal/audit.h"
+#include "journal/journal.h"
+
+/* "TGJ1" in the file's header: tells a journal from another program's SQLite file. */
+#define TG_JOURNAL_APPLICATION_ID 0x54474a31
+
+/* ---- batch ---- */
+
+enum tg_op_kind {
+    TG_OP_EVENT,
+    TG_OP_OBJECT,
+    TG_OP_OBJECT_STATE,
+    TG_OP_POSTING,
+    TG_OP_MARK,
+    TG_OP_EXCEPTION,
+    TG_OP_AUDIT,
+    TG_OP_DESTINATION
+};
+
+struct tg_op {
+    enum tg_op_kind kind;
+    union {
+        struct tg_row_event event;
+        struct tg_row_object object;
+        struct {
+            int64_t id;
+            enum tg_version_state to;
+        } object_state;
+        struct tg_row_posting posting;
+        struct tg_row_mark mark;
+        struct tg_row_exception exception;
+        struct {
+            const char *actor, *action, *subject, *detail;
+        } audit;
+        struct {
+            uint32_t index;
+            const char *name;
+        } destination;
+    } u;
+};
+
+struct tg_chunk; /* memory of a batch's strings */
+
+struct tg_batch {
+    struct tg_batch *next; /* in the queue, the group or the finished list */
+    struct tg_op *ops;
+    size_t count, capacity;
+    struct tg_chunk *chunks;
+    bool out_of_memory;
+    tg_batch_done done; /* NULL: nobody waits for it */
+    void *arg;
+    bool ok;
+    struct tg_error err;
+};
+
+struct tg_batch_list {
+    struct tg_batch *head, *tail;
+    size_t count;
+};
+
+void tg_batch_list_push(struct tg_batch_list *l, struct tg_batch *b);
+struct tg_batch *tg_batch_list_pop(struct tg_batch_list *l); /* NULL: empty */
+
+int tg_batch_destination(struct tg_batch *b, uint32_t index, const char *name);
+/* Frees operations and strings; the result stays. */
+void tg_batch_shed(struct tg_batch *b);
+
+/* ---- store: the writer's connection ---- */
+
+#define TG_STORE_STATEMENTS(X)                                                                     \
+    X(BEGIN, "BEGIN IMMEDIATE")                                                                    \
+    X(COMMIT, "COMMIT")                                                                            \
+    X(ROLLBACK, "ROLLBACK")                                                                        \
+    X(SAVEPOINT, "SAVEPOINT one_batch")                                                            \
+    X(ROLLBACK_TO, "ROLLBACK TO one_batch")                                                        \
+    X(RELEASE, "RELEASE one_batch")                                                                \
+    X(EVENT, "INSERT INTO events(id, event_id, tenant, client, source, ce_id, type, subject, "     \
+             "time, dataschema, idem_key, correlation_id, traceparent, body_sha256, "              \
+             "content_type, body, received_ms, journalled_ms, state, duplicate_of, identity) "     \
+             "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, "      \
+             "?17, ?18, ?19, ?20, ?21)")                                                           \
+    X(OBJECT, "INSERT INTO objects(id, event, tenant, kind, source, object_id, key, version, "     \
+              "state, json, rules_sha256, master_version) "                                        \
+              "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)")                         \
+    X(OBJECT_STATE, "UPDATE objects SET state = ?2 WHERE id = ?1")                                 \
+    X(POSTING, "INSERT INTO postings(id, object, destination, kind, leg, generation, key, "        \
+               "payload, period, quantity_micros, state, attempt, due_ms, first_sent_ms, ref) "    \
+               "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)")         \
+    X(MARK, "UPDATE postings SET state = ?3, attempt = ?4, due_ms = ?5, ref = coalesce(?6, ref), " \
+            "first_sent_ms = CASE WHEN ?3 = 3 AND first_sent_ms = 0 THEN ?7 "                      \
+            "ELSE first_sent_ms END WHERE id = ?1 AND state = ?2 RETURNING key")                   \
+    X(POSTING_STATE, "SELECT state FROM postings WHERE id = ?1")                                   \
+    X(TOTAL, "INSERT INTO control_totals(destination, kind, period, count, quantity_micros) "      \
+             "SELECT destination, kind, period, ?2, quantity_micros * ?2 FROM postings "           \
+             "WHERE id = ?1 ON CONFLICT(destination, kind, period) DO UPDATE SET "                 \
+             "count = count + excluded.count, "                                                    \
+             "quantity_micros = quantity_micros + excluded.quantity_micros")                       \
+    X(ATTEMPT, "INSERT INTO attempts(posting, attempt, outcome, detail, at_ms) "                   \
+               "VALUES(?1, ?2, ?3, ?4, ?5)")                                                       \
+    X(EXCEPTION,                                                                                   \
+      "WITH o(object) AS (SELECT coalesce(?3, (SELECT object FROM postings WHERE id = ?4))), "     \
+      "e(event) AS (SELECT coalesce(?2, (SELECT event FROM objects WHERE id = "                    \
+      "(SELECT object FROM o)))) "                                                                 \
+      "INSERT INTO exceptions(id, event, object, posting, tenant, code, owner, detail, state, "    \
+      "opened_ms, closed_ms) SELECT ?1, e.event, o.object, ?4, "                                   \
+      "coalesce(?5, (SELECT tenant FROM events WHERE id = e.event)), "                             \
+      "?6, ?7, ?8, ?9, ?10, ?11 FROM o, e WHERE true "                                             \
+      "ON CONFLICT(id) DO UPDATE SET state = excluded.state, closed_ms = excluded.closed_ms, "     \
+      "owner = excluded.owner WHERE exceptions.tenant = excluded.tenant "                          \
+      "AND exceptions.code = excluded.code AND exceptions.state IN (0, 1) "                        \
+      "AND NOT (exceptions.state = 0 AND excluded.state = 0)")                                     \
+    X(AUDIT, "INSERT INTO audit(seq, at_ms, actor, action, subject, detail, prev, hash) "          \
+             "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")                                             \
+    X(DESTINATION, "INSERT INTO destinations(id, name) VALUES(?1, ?2)")
+
+#define TG_STORE_ENUM(name, sql) TG_STORE_##name,
+enum tg_store_statement { TG_STORE_STATEMENTS(TG_STORE_ENUM) TG_STORE_COUNT };
+#undef TG_STORE_ENUM
+
+struct tg_chain {
+    int64_t seq; /* of the newest audit row; 0: none */
+    unsigned char hash[TG_SHA256_BYTES];
+};
+
+struct tg_store {
+    sqlite3 *db;
+    sqlite3_stmt *statements[TG_STORE_COUNT];
+    struct tg_chain chain;
+    int64_t now_ms; /* of the group in hand */
+    int wal_pages, wal_checkpoint_at;
+};
+
+/* What came of an operation. REFUSED: its batch can never commit. FAILED: the disk; try again. */
+enum tg_applied { TG_APPLIED, TG_REFUSED, TG_FAILED };
+
+int tg_store_open(struct tg_store *s, const char *path, struct tg_error *err);
+void tg_store_close(struct tg_store *s);
+/* Runs a statement without parameters. SQLite's result. */
+int tg_store_run(struct tg_store *s, enum tg_store_statement which);
+enum tg_applied tg_store_class(int sqlite_result);
+/* Appends to the chain inside the open transaction. */
+enum tg_applied tg_store_audit(struct tg_store *s, const char *actor, const char *action,
+                               const char *subject, const char *detail);
+/* Copies the WAL into the file when it has grown enough. Never fails the caller: it is retried. */
+void tg_store_checkpoint(struct tg_store *s);
+
+/* All operations of a batch, inside the open transaction. */
+enum tg_applied tg_store_apply(struct tg_store *s, const struct tg_batch *b, struct tg_error *err);
+
+/* Brings the schema up to date; -1 for a newer one or another program's file. */
+int tg_migrate(sqlite3 *db, const char *path, struct tg_error *err);
+int tg_migrate_version(void); /* what this program writes */
+
+/* ---- binding parameters: index counts up, the first failure sticks ---- */
+
+struct tg_bind {
+    sqlite3_stmt *statement;
+    int index, result;
+};
+
+struct tg_bind tg_bind_begin(sqlite3_stmt *statement);
+void tg_bind_i64(struct tg_bind *b, int64_t value);
+void tg_bind_id(struct tg_bind *b, int64_t id);          /* 0 becomes NULL */
+void tg_bind_text(struct tg_bind *b, const char *value); /* NULL stays NULL; not copied */
+void tg_bind_blob(struct tg_bind *b, const unsigned char *data, size_t len); /* not copied */
+/* Steps once and resets: for statements without rows. SQLite's result, SQLITE_OK for done. */
+int tg_bind_run(struct tg_bind *b);
+
+/* ---- lock ---- */
+
+/* Takes PATH.lock; its descriptor, or -1 with the holder's pid in err. */
+int tg_lock_take(const char *path, struct tg_error *err);
+void tg_lock_release(int fd);
+
+/* ---- journal ---- */
+
+struct tg_journal {
+    struct tg_store store;
+    int lock_fd;
+    void (*notify)(void *arg);
+    void *notify_arg;
+    int64_t (*now_ms)(void);
+
+    /* the loop thread's */
+    int64_t next_id[TG_TABLE_COUNT];
+    void *destinations; /* tree of struct tg_known_destination, by name */
+    uint32_t destination_count;
+
+    pthread_t thread;
+    pthread_mutex_t lock; /* over all below */
+    pthread_cond_t work;  /* something was queued, or the journal closes */
+    pthread_cond_t room;  /* something left the queue, or the journal got stuck */
+    struct tg_batch_list queue, finished;
+    size_t unfinished; /* queued or in the group in hand */
+    bool closing;
+    struct tg_journal_stats stats;
+};
+
+/* The journal thread. */
+void *tg_writer_main(void *journal);
+/* Waits on cond, the lock held; false when the time is up. */
+bool tg_journal_wait(struct tg_journal *j, pthread_cond_t *cond, const struct timespec *until);
+struct timespec tg_journal_deadline(int64_t ms); /* so long from now */
+
+/* ---- readers ---- */
+
+enum tg_reader_statement {
+    TG_READ_EVENT,
+    TG_READ_IDENTITY,
+    TG_READ_HAS_EVENT,
+    TG_READ_OBJECT_LATEST,
+    TG_READ_OBJECTS_OF_EVENT,
+    TG_READ_POSTINGS_OF_OBJECT,
+    TG_READ_POSTING,
+    TG_READ_OPEN_POSTINGS,
+    TG_READ_EXCEPTIONS_OPEN,
+    TG_READ_EXCEPTIONS_OPEN_TENANT,
+    TG_READ_EXCEPTIONS_STATE,
+    TG_READ_EXCEPTIONS_STATE_TENANT,
+    TG_READ_EXCEPTION,
+    TG_READ_EXCEPTIONS_OF_EVENT,
+    TG_READ_COUNT
+};
+
+struct tg_reader {
+    sqlite3 *db;
+    sqlite3_stmt *statements[TG_READ_COUNT];
+};
+
+/*
+ * The cached statement, prepared on first use, bound from its start; NULL with err. It is NULL too
+ * when the statement is being stepped: a callback asked for the very list it is in.
+ */
+sqlite3_stmt *tg_reader_statement(struct tg_reader *r, enum tg_reader_statement which,
+                                  const char *sql, struct tg_error *err);
+/* -1 with what SQLite says about it. */
+int tg_reader_failed(struct tg_reader *r, const char *what, struct tg_error *err);
+/* A column of text; "" for NULL. */
+const char *tg_column_text(sqlite3_stmt *s, int column);
+
+#endif

@@ -1,0 +1,181 @@
+/*
+ * The schema, as numbered steps; step n takes a journal from version n-1 to n. A step that was
+ * released never changes: write the next one. States are the numbers of core/life.h.
+ *
+ * What keeps the cost of an event flat as the journal grows: rows are only appended, lists run
+ * over partial indexes that hold open rows alone, and nothing on the way counts a table. The long
+ * column of a table is its last: a walk over states does not read the pages it spills to.
+ */
+#include <stdio.h>
+
+#include "journal/internal.h"
+
+#define EVENTS                                                                                     \
+    "CREATE TABLE events("                                                                         \
+    "id INTEGER PRIMARY KEY, event_id TEXT NOT NULL UNIQUE, tenant TEXT NOT NULL, "                \
+    "client TEXT NOT NULL, source TEXT NOT NULL, ce_id TEXT NOT NULL, type TEXT NOT NULL, "        \
+    "subject TEXT NOT NULL, time TEXT NOT NULL, dataschema TEXT NOT NULL, "                        \
+    "idem_key TEXT NOT NULL, correlation_id TEXT NOT NULL, traceparent TEXT NOT NULL, "            \
+    "body_sha256 TEXT NOT NULL, content_type TEXT NOT NULL, "                                      \
+    "received_ms INTEGER NOT NULL, journalled_ms INTEGER NOT NULL, "                               \
+    "state INTEGER NOT NULL CHECK(state BETWEEN 1 AND 3), "                                        \
+    "duplicate_of INTEGER REFERENCES events(id), "                                                 \
+    "identity BLOB NOT NULL CHECK(length(identity) = 16), body BLOB NOT NULL);"                    \
+    "CREATE UNIQUE INDEX events_identity ON events(identity) WHERE state <> 2;"
+
+#define OBJECTS                                                                                    \
+    "CREATE TABLE objects("                                                                        \
+    "id INTEGER PRIMARY KEY, event INTEGER NOT NULL REFERENCES events(id), "                       \
+    "tenant TEXT NOT NULL, kind TEXT NOT NULL, source TEXT NOT NULL, object_id TEXT NOT NULL, "    \
+    "key BLOB NOT NULL CHECK(length(key) = 16), version INTEGER NOT NULL, "                        \
+    "state INTEGER NOT NULL CHECK(state BETWEEN 0 AND 4), "                                        \
+    "rules_sha256 TEXT NOT NULL, master_version TEXT NOT NULL, json TEXT NOT NULL);"               \
+    "CREATE INDEX objects_event ON objects(event);"                                                \
+    "CREATE INDEX objects_key ON objects(key, version);"
+
+#define DESTINATIONS "CREATE TABLE destinations(id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE);"
+
+/* postings_open carries its rowid, so (destination, id > n) is one walk along it. */
+#define POSTINGS                                                                                   \
+    "CREATE TABLE postings("                                                                       \
+    "id INTEGER PRIMARY KEY, object INTEGER NOT NULL REFERENCES objects(id), "                     \
+    "destination INTEGER NOT NULL REFERENCES destinations(id), "                                   \
+    "kind TEXT NOT NULL, leg TEXT NOT NULL, generation INTEGER NOT NULL, "                         \
+    "key BLOB NOT NULL UNIQUE CHECK(length(key) = 16), "                                           \
+    "period TEXT NOT NULL, quantity_micros INTEGER NOT NULL, "                                     \
+    "state INTEGER NOT NULL CHECK(state BETWEEN 0 AND 10), attempt INTEGER NOT NULL, "             \
+    "due_ms INTEGER NOT NULL, first_sent_ms INTEGER NOT NULL, ref TEXT, payload TEXT NOT NULL);"   \
+    "CREATE INDEX postings_object ON postings(object);"                                            \
+    "CREATE INDEX postings_open ON postings(destination) WHERE state IN (2, 3, 4, 5);"             \
+    "CREATE TABLE attempts("                                                                       \
+    "id INTEGER PRIMARY KEY, posting INTEGER NOT NULL REFERENCES postings(id), "                   \
+    "attempt INTEGER NOT NULL, outcome TEXT NOT NULL, detail TEXT NOT NULL, "                      \
+    "at_ms INTEGER NOT NULL);"                                                                     \
+    "CREATE INDEX attempts_posting ON attempts(posting);"
+
+/* A sum past 64 bits would turn into a double: the check refuses it instead. */
+#define TOTALS                                                                                     \
+    "CREATE TABLE control_totals("                                                                 \
+    "destination INTEGER NOT NULL REFERENCES destinations(id), kind TEXT NOT NULL, "               \
+    "period TEXT NOT NULL, count INTEGER NOT NULL CHECK(count >= 0), "                             \
+    "quantity_micros INTEGER NOT NULL CHECK(typeof(quantity_micros) = 'integer'), "                \
+    "PRIMARY KEY(destination, kind, period)) WITHOUT ROWID;"
+
+#define EXCEPTIONS                                                                                 \
+    "CREATE TABLE exceptions("                                                                     \
+    "id INTEGER PRIMARY KEY, event INTEGER REFERENCES events(id), "                                \
+    "object INTEGER REFERENCES objects(id), posting INTEGER REFERENCES postings(id), "             \
+    "tenant TEXT NOT NULL, code TEXT NOT NULL CHECK(code <> ''), owner TEXT NOT NULL, "            \
+    "state INTEGER NOT NULL CHECK(state BETWEEN 0 AND 5), "                                        \
+    "opened_ms INTEGER NOT NULL, closed_ms INTEGER NOT NULL, detail TEXT NOT NULL, "               \
+    "CHECK(coalesce(event, object, posting) IS NOT NULL));"                                        \
+    "CREATE INDEX exceptions_event ON exceptions(event) WHERE event IS NOT NULL;"                  \
+    "CREATE INDEX exceptions_object ON exceptions(object) WHERE object IS NOT NULL;"               \
+    "CREATE INDEX exceptions_posting ON exceptions(posting) WHERE posting IS NOT NULL;"            \
+    "CREATE INDEX exceptions_open ON exceptions(id) WHERE state IN (0, 1);"                        \
+    "CREATE INDEX exceptions_open_tenant ON exceptions(tenant) WHERE state IN (0, 1);"
+
+/* The triggers stop an accident, not an attacker: that is what the chain is for. */
+#define AUDIT                                                                                      \
+    "CREATE TABLE audit("                                                                          \
+    "seq INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, actor TEXT NOT NULL, "                       \
+    "action TEXT NOT NULL, subject TEXT NOT NULL, detail TEXT NOT NULL, "                          \
+    "prev BLOB NOT NULL CHECK(length(prev) = 32), hash BLOB NOT NULL CHECK(length(hash) = 32));"   \
+    "CREATE TRIGGER audit_no_update BEFORE UPDATE ON audit "                                       \
+    "BEGIN SELECT raise(ABORT, 'audit rows never change'); END;"                                   \
+    "CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit "                                       \
+    "BEGIN SELECT raise(ABORT, 'audit rows are never deleted'); END;"
+
+static const char *const migrations[] = {
+    EVENTS OBJECTS DESTINATIONS POSTINGS TOTALS EXCEPTIONS AUDIT, /* 1 */
+};
+
+int tg_migrate_version(void)
+{
+    return (int)(sizeof(migrations) / sizeof(migrations[0]));
+}
+
+static int read_int(sqlite3 *db, const char *sql, int *out)
+{
+    sqlite3_stmt *s = NULL;
+    int result = sqlite3_prepare_v2(db, sql, -1, &s, NULL);
+
+    if (result == SQLITE_OK) {
+        result = sqlite3_step(s);
+        if (result == SQLITE_ROW) {
+            *out = sqlite3_column_int(s, 0);
+            result = SQLITE_OK;
+        }
+    }
+    sqlite3_finalize(s);
+    return result;
+}
+
+static int cannot(sqlite3 *db, const char *path, const char *what, struct tg_error *err)
+{
+    int code = sqlite3_errcode(db) & 0xff;
+
+    if (code == SQLITE_NOTADB) {
+        return tg_error_set(err,
+                            "journal %s is not a journal (not a SQLite file); "
+                            "give another path, or restore a backup",
+                            path);
+    }
+    if (code == SQLITE_CORRUPT) {
+        return tg_error_set(err, "journal %s is damaged (%s); restore a backup", path,
+                            sqlite3_errmsg(db));
+    }
+    return tg_error_set(err, "journal %s: cannot %s: %s", path, what, sqlite3_errmsg(db));
+}
+
+static int migrate_one(sqlite3 *db, const char *path, int version, struct tg_error *err)
+{
+    char sql[96];
+    char what[48];
+
+    (void)snprintf(what, sizeof(what), "migrate to schema %d", version);
+    (void)snprintf(sql, sizeof(sql), "PRAGMA application_id = %d; PRAGMA user_version = %d; COMMIT",
+                   TG_JOURNAL_APPLICATION_ID, version);
+    if (sqlite3_exec(db, "BEGIN EXCLUSIVE", NULL, NULL, NULL) == SQLITE_OK &&
+        sqlite3_exec(db, migrations[version - 1], NULL, NULL, NULL) == SQLITE_OK &&
+        sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK) {
+        return 0;
+    }
+    (void)cannot(db, path, what, err);
+    if (sqlite3_get_autocommit(db) == 0 &&
+        sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL) != SQLITE_OK) {
+        return tg_error_set(err, "journal %s: cannot %s, nor go back: %s", path, what,
+                            sqlite3_errmsg(db));
+    }
+    return -1;
+}
+
+int tg_migrate(sqlite3 *db, const char *path, struct tg_error *err)
+{
+    int version = 0;
+    int application = 0;
+    int tables = 0;
+
+    if (read_int(db, "PRAGMA user_version", &version) != SQLITE_OK ||
+        read_int(db, "PRAGMA application_id", &application) != SQLITE_OK ||
+        read_int(db, "SELECT count(*) FROM sqlite_schema", &tables) != SQLITE_OK) {
+        return cannot(db, path, "read its schema", err);
+    }
+    if (application != TG_JOURNAL_APPLICATION_ID && (tables > 0 || version != 0)) {
+        return tg_error_set(err, "journal %s is another program's SQLite file; give another path",
+                            path);
+    }
+    if (version > tg_migrate_version()) {
+        return tg_error_set(err,
+                            "journal %s has schema %d, this program knows up to %d; "
+                            "run the newer tallygate that wrote it",
+                            path, version, tg_migrate_version());
+    }
+    while (version < tg_migrate_version()) {
+        version++;
+        if (migrate_one(db, path, version, err) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}

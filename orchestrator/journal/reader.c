@@ -1,0 +1,425 @@
+/*
+ * Reading events, objects and postings. A reader sees what was committed; each function is one
+ * statement, hence one snapshot. exceptions.c reads exceptions.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "journal/internal.h"
+
+/* ---- opening ---- */
+
+static int pragma_int(sqlite3 *db, const char *sql, int *out)
+{
+    sqlite3_stmt *s = NULL;
+    int result = sqlite3_prepare_v2(db, sql, -1, &s, NULL);
+
+    if (result == SQLITE_OK) {
+        result = sqlite3_step(s);
+        if (result == SQLITE_ROW) {
+            *out = sqlite3_column_int(s, 0);
+        }
+    }
+    sqlite3_finalize(s);
+    return result == SQLITE_ROW ? 0 : -1;
+}
+
+static int schema_check(sqlite3 *db, const char *path, struct tg_error *err)
+{
+    int application = 0;
+    int version = 0;
+
+    if (pragma_int(db, "PRAGMA application_id", &application) != 0 ||
+        pragma_int(db, "PRAGMA user_version", &version) != 0) {
+        return tg_error_set(err, "journal %s cannot be read: %s", path, sqlite3_errmsg(db));
+    }
+    if (application != TG_JOURNAL_APPLICATION_ID) {
+        return tg_error_set(err, "%s is not a journal; give the path of journal.path", path);
+    }
+    if (version > tg_migrate_version()) {
+        return tg_error_set(err,
+                            "journal %s has schema %d, this program knows up to %d; "
+                            "run the newer tallygate that wrote it",
+                            path, version, tg_migrate_version());
+    }
+    if (version < tg_migrate_version()) {
+        return tg_error_set(err,
+                            "journal %s has schema %d, this program reads %d; "
+                            "start tallygate serve once, it brings the journal up to date",
+                            path, version, tg_migrate_version());
+    }
+    return 0;
+}
+
+struct tg_reader *tg_reader_open(const char *path, struct tg_error *err)
+{
+    struct tg_reader *r;
+
+    if (access(path, R_OK) != 0) {
+        (void)tg_error_set(err, "journal %s cannot be read: %s", path, strerror(errno));
+        return NULL;
+    }
+    r = calloc(1, sizeof(*r));
+    if (r == NULL) {
+        (void)tg_error_set(err, "journal: out of memory");
+        return NULL;
+    }
+    if (sqlite3_open_v2(path, &r->db,
+                        SQLITE_OPEN_READONLY | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+                        NULL) != SQLITE_OK ||
+        sqlite3_busy_timeout(r->db, TG_JOURNAL_BUSY_MS) != SQLITE_OK) {
+        (void)tg_error_set(err, "journal %s cannot be read: %s", path,
+                           r->db == NULL ? "out of memory" : sqlite3_errmsg(r->db));
+        tg_reader_close(r);
+        return NULL;
+    }
+    if (schema_check(r->db, path, err) != 0) {
+        tg_reader_close(r);
+        return NULL;
+    }
+    return r;
+}
+
+void tg_reader_close(struct tg_reader *r)
+{
+    if (r == NULL) {
+        return;
+    }
+    for (int i = 0; i < TG_READ_COUNT; i++) {
+        sqlite3_finalize(r->statements[i]);
+    }
+    (void)sqlite3_close(r->db); /* nothing is left open in it */
+    free(r);
+}
+
+/* ---- what all readers use ---- */
+
+int tg_reader_failed(struct tg_reader *r, const char *what, struct tg_error *err)
+{
+    return tg_error_set(err, "journal: cannot read %s: %s", what, sqlite3_errmsg(r->db));
+}
+
+sqlite3_stmt *tg_reader_statement(struct tg_reader *r, enum tg_reader_statement which,
+                                  const char *sql, struct tg_error *err)
+{
+    sqlite3_stmt **s = &r->statements[which];
+
+    if (*s == NULL) {
+        if (sqlite3_prepare_v3(r->db, sql, -1, SQLITE_PREPARE_PERSISTENT, s, NULL) != SQLITE_OK) {
+            (void)tg_error_set(err, "journal: %s", sqlite3_errmsg(r->db));
+            return NULL;
+        }
+    } else if (sqlite3_stmt_busy(*s) != 0) {
+        (void)tg_error_set(err, "journal: a list is being read already; use a second reader");
+        return NULL;
+    }
+    return *s;
+}
+
+const char *tg_column_text(sqlite3_stmt *s, int column)
+{
+    const unsigned char *text = sqlite3_column_text(s, column);
+
+    return text == NULL ? "" : (const char *)text;
+}
+
+static void column_key(sqlite3_stmt *s, int column, unsigned char out[TG_POSTING_KEY_BYTES])
+{
+    const void *blob = sqlite3_column_blob(s, column);
+
+    memset(out, 0, TG_POSTING_KEY_BYTES);
+    if (blob != NULL && sqlite3_column_bytes(s, column) == TG_POSTING_KEY_BYTES) {
+        memcpy(out, blob, TG_POSTING_KEY_BYTES);
+    }
+}
+
+/* Ends a walk: 0, 1 when a single row was wanted and none came, or -1. */
+static int finish(struct tg_reader *r, sqlite3_stmt *s, int result, size_t rows, bool single,
+                  const char *what, struct tg_error *err)
+{
+    int answer = single && rows == 0 ? 1 : 0;
+
+    if (result != SQLITE_ROW && result != SQLITE_DONE) {
+        answer = tg_reader_failed(r, what, err);
+    }
+    (void)sqlite3_reset(s);
+    return answer;
+}
+
+/* ---- events ---- */
+
+#define EVENT_COLUMNS                                                                              \
+    "id, event_id, tenant, client, source, ce_id, type, subject, time, dataschema, idem_key, "     \
+    "correlation_id, traceparent, body_sha256, content_type, body, received_ms, journalled_ms, "   \
+    "state, coalesce(duplicate_of, 0), identity"
+
+static void event_row(sqlite3_stmt *s, struct tg_row_event *e)
+{
+    memset(e, 0, sizeof(*e));
+    e->id = sqlite3_column_int64(s, 0);
+    e->event_id = tg_column_text(s, 1);
+    e->tenant = tg_column_text(s, 2);
+    e->client = tg_column_text(s, 3);
+    e->source = tg_column_text(s, 4);
+    e->ce_id = tg_column_text(s, 5);
+    e->type = tg_column_text(s, 6);
+    e->subject = tg_column_text(s, 7);
+    e->time = tg_column_text(s, 8);
+    e->dataschema = tg_column_text(s, 9);
+    e->idem_key = tg_column_text(s, 10);
+    e->correlation_id = tg_column_text(s, 11);
+    e->traceparent = tg_column_text(s, 12);
+    e->body_sha256 = tg_column_text(s, 13);
+    e->content_type = tg_column_text(s, 14);
+    e->body.data = sqlite3_column_blob(s, 15);
+    e->body.len = (size_t)sqlite3_column_bytes(s, 15);
+    e->received_ms = sqlite3_column_int64(s, 16);
+    e->state = (enum tg_event_state)sqlite3_column_int(s, 18);
+    e->duplicate_of = sqlite3_column_int64(s, 19);
+    column_key(s, 20, e->identity);
+}
+
+int tg_reader_event(struct tg_reader *r, const char *event_id, tg_event_fn fn, void *arg,
+                    struct tg_error *err)
+{
+    sqlite3_stmt *s = tg_reader_statement(
+        r, TG_READ_EVENT, "SELECT " EVENT_COLUMNS " FROM events WHERE event_id = ?1", err);
+    struct tg_bind b;
+    struct tg_row_event row;
+    int result;
+
+    if (s == NULL) {
+        return -1;
+    }
+    b = tg_bind_begin(s);
+    tg_bind_text(&b, event_id);
+    result = b.result == SQLITE_OK ? sqlite3_step(s) : b.result;
+    if (result == SQLITE_ROW) {
+        event_row(s, &row);
+        (void)fn(arg, &row, sqlite3_column_int64(s, 17));
+    }
+    return finish(r, s, result, result == SQLITE_ROW, true, "an event", err);
+}
+
+int tg_reader_identity(struct tg_reader *r, const unsigned char identity[TG_POSTING_KEY_BYTES],
+                       int64_t *event_row_id, struct tg_error *err)
+{
+    /* state <> 2 is the condition of the index: without it SQLite would walk the table. */
+    sqlite3_stmt *s = tg_reader_statement(r, TG_READ_IDENTITY,
+                                          "SELECT id FROM events INDEXED BY events_identity "
+                                          "WHERE identity = ?1 AND state <> 2",
+                                          err);
+    struct tg_bind b;
+    int result;
+
+    if (s == NULL) {
+        return -1;
+    }
+    b = tg_bind_begin(s);
+    tg_bind_blob(&b, identity, TG_POSTING_KEY_BYTES);
+    result = b.result == SQLITE_OK ? sqlite3_step(s) : b.result;
+    if (result == SQLITE_ROW) {
+        *event_row_id = sqlite3_column_int64(s, 0);
+    }
+    return finish(r, s, result, result == SQLITE_ROW, true, "an identity", err);
+}
+
+int tg_reader_has_event(struct tg_reader *r, const char *event_id, struct tg_error *err)
+{
+    sqlite3_stmt *s =
+        tg_reader_statement(r, TG_READ_HAS_EVENT, "SELECT 1 FROM events WHERE event_id = ?1", err);
+    struct tg_bind b;
+    int result;
+
+    if (s == NULL) {
+        return -1;
+    }
+    b = tg_bind_begin(s);
+    tg_bind_text(&b, event_id);
+    result = b.result == SQLITE_OK ? sqlite3_step(s) : b.result;
+    return finish(r, s, result, result == SQLITE_ROW, true, "an event", err);
+}
+
+/* ---- objects ---- */
+
+#define OBJECT_COLUMNS                                                                             \
+    "id, event, tenant, kind, source, object_id, key, version, state, json, rules_sha256, "        \
+    "master_version"
+
+static void object_row(sqlite3_stmt *s, struct tg_row_object *o)
+{
+    memset(o, 0, sizeof(*o));
+    o->id = sqlite3_column_int64(s, 0);
+    o->event = sqlite3_column_int64(s, 1);
+    o->tenant = tg_column_text(s, 2);
+    o->kind = tg_column_text(s, 3);
+    o->source = tg_column_text(s, 4);
+    o->object_id = tg_column_text(s, 5);
+    column_key(s, 6, o->key);
+    o->version = sqlite3_column_int64(s, 7);
+    o->state = (enum tg_version_state)sqlite3_column_int(s, 8);
+    o->json = tg_column_text(s, 9);
+    o->rules_sha256 = tg_column_text(s, 10);
+    o->master_version = tg_column_text(s, 11);
+}
+
+static int objects_walk(struct tg_reader *r, struct tg_bind *b, bool single, tg_object_fn fn,
+                        void *arg, struct tg_error *err)
+{
+    sqlite3_stmt *s = b->statement;
+    struct tg_row_object row;
+    size_t rows = 0;
+    int result = b->result == SQLITE_OK ? sqlite3_step(s) : b->result;
+
+    while (result == SQLITE_ROW) {
+        rows++;
+        object_row(s, &row);
+        if (!fn(arg, &row)) {
+            break;
+        }
+        result = sqlite3_step(s);
+    }
+    return finish(r, s, result, rows, single, "objects", err);
+}
+
+int tg_reader_object_latest(struct tg_reader *r, const unsigned char key[TG_POSTING_KEY_BYTES],
+                            tg_object_fn fn, void *arg, struct tg_error *err)
+{
+    sqlite3_stmt *s = tg_reader_statement(r, TG_READ_OBJECT_LATEST,
+                                          "SELECT " OBJECT_COLUMNS " FROM objects "
+                                          "INDEXED BY objects_key WHERE key = ?1 "
+                                          "ORDER BY version DESC, id DESC LIMIT 1",
+                                          err);
+    struct tg_bind b;
+
+    if (s == NULL) {
+        return -1;
+    }
+    b = tg_bind_begin(s);
+    tg_bind_blob(&b, key, TG_POSTING_KEY_BYTES);
+    return objects_walk(r, &b, true, fn, arg, err);
+}
+
+int tg_reader_objects_of_event(struct tg_reader *r, int64_t event, tg_object_fn fn, void *arg,
+                               struct tg_error *err)
+{
+    sqlite3_stmt *s = tg_reader_statement(r, TG_READ_OBJECTS_OF_EVENT,
+                                          "SELECT " OBJECT_COLUMNS " FROM objects "
+                                          "INDEXED BY objects_event WHERE event = ?1 ORDER BY id",
+                                          err);
+    struct tg_bind b;
+
+    if (s == NULL) {
+        return -1;
+    }
+    b = tg_bind_begin(s);
+    tg_bind_i64(&b, event);
+    return objects_walk(r, &b, false, fn, arg, err);
+}
+
+/* ---- postings ---- */
+
+/* CROSS JOIN keeps SQLite from starting at another table than the index named. */
+#define POSTING_SELECT(index)                                                                      \
+    "SELECT p.id, p.object, p.destination, d.name, p.kind, p.leg, p.generation, p.key, "           \
+    "p.payload, p.period, p.quantity_micros, p.state, p.attempt, p.due_ms, p.first_sent_ms, "      \
+    "p.ref, e.correlation_id, o.object_id || '@' || o.version "                                    \
+    "FROM postings p " index " CROSS JOIN destinations d ON d.id = p.destination "                 \
+    "CROSS JOIN objects o ON o.id = p.object CROSS JOIN events e ON e.id = o.event "
+
+static void posting_row(sqlite3_stmt *s, struct tg_row_posting *p)
+{
+    memset(p, 0, sizeof(*p));
+    p->id = sqlite3_column_int64(s, 0);
+    p->object = sqlite3_column_int64(s, 1);
+    p->destination = (uint32_t)sqlite3_column_int64(s, 2);
+    p->destination_id = tg_column_text(s, 3);
+    p->kind = tg_column_text(s, 4);
+    p->leg = tg_column_text(s, 5);
+    p->generation = (unsigned)sqlite3_column_int64(s, 6);
+    column_key(s, 7, p->key);
+    p->payload = tg_column_text(s, 8);
+    p->period = tg_column_text(s, 9);
+    p->quantity_micros = sqlite3_column_int64(s, 10);
+    p->state = (enum tg_posting_state)sqlite3_column_int(s, 11);
+    p->attempt = (unsigned)sqlite3_column_int64(s, 12);
+    p->due_ms = sqlite3_column_int64(s, 13);
+    p->first_sent_ms = sqlite3_column_int64(s, 14);
+    p->ref = (const char *)sqlite3_column_text(s, 15);
+    p->correlation_id = tg_column_text(s, 16);
+    p->subject = tg_column_text(s, 17);
+}
+
+static int postings_walk(struct tg_reader *r, struct tg_bind *b, bool single, tg_posting_fn fn,
+                         void *arg, struct tg_error *err)
+{
+    sqlite3_stmt *s = b->statement;
+    struct tg_row_posting row;
+    size_t rows = 0;
+    int result = b->result == SQLITE_OK ? sqlite3_step(s) : b->result;
+
+    while (result == SQLITE_ROW) {
+        rows++;
+        posting_row(s, &row);
+        if (!fn(arg, &row)) {
+            break;
+        }
+        result = sqlite3_step(s);
+    }
+    return finish(r, s, result, rows, single, "postings", err);
+}
+
+int tg_reader_postings_of_object(struct tg_reader *r, int64_t object, tg_posting_fn fn, void *arg,
+                                 struct tg_error *err)
+{
+    sqlite3_stmt *s = tg_reader_statement(
+        r, TG_READ_POSTINGS_OF_OBJECT,
+        POSTING_SELECT("INDEXED BY postings_object") "WHERE p.object = ?1 ORDER BY p.id", err);
+    struct tg_bind b;
+
+    if (s == NULL) {
+        return -1;
+    }
+    b = tg_bind_begin(s);
+    tg_bind_i64(&b, object);
+    return postings_walk(r, &b, false, fn, arg, err);
+}
+
+int tg_reader_posting(struct tg_reader *r, int64_t id, tg_posting_fn fn, void *arg,
+                      struct tg_error *err)
+{
+    sqlite3_stmt *s =
+        tg_reader_statement(r, TG_READ_POSTING, POSTING_SELECT("") "WHERE p.id = ?1", err);
+    struct tg_bind b;
+
+    if (s == NULL) {
+        return -1;
+    }
+    b = tg_bind_begin(s);
+    tg_bind_i64(&b, id);
+    return postings_walk(r, &b, true, fn, arg, err);
+}
+
+int tg_reader_open_postings(struct tg_reader *r, uint32_t destination, int64_t after, size_t limit,
+                            tg_posting_fn fn, void *arg, struct tg_error *err)
+{
+    sqlite3_stmt *s = tg_reader_statement(
+        r, TG_READ_OPEN_POSTINGS,
+        POSTING_SELECT(
+            "INDEXED BY postings_open") "WHERE p.destination = ?1 AND p.id > ?2 "
+                                        "AND p.state IN (2, 3, 4, 5) ORDER BY p.id LIMIT ?3",
+        err);
+    struct tg_bind b;
+
+    if (s == NULL) {
+        return -1;
+    }
+    b = tg_bind_begin(s);
+    tg_bind_i64(&b, destination);
+    tg_bind_i64(&b, after);
+    tg_bind_i64(&b, limit > TG_JOURNAL_PAGE_MAX ? TG_JOURNAL_PAGE_MAX : (int64_t)limit);
+    return postings_walk(r, &b, false, fn, arg, err);
+}
