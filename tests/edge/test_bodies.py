@@ -1,0 +1,181 @@
+"""Bodies as the network brings them: chunked, pipelined, too large, cut short, slow."""
+import json
+import socket
+import uuid
+
+import pytest
+
+from tests.edge.conftest import SLOW, assert_problem
+from tests.harness.stack import wait_for
+
+
+def connect(edge):
+    return socket.create_connection(("127.0.0.1", edge.port), timeout=20 * SLOW)
+
+
+def head(edge, extra, path="/v1/events", key=None):
+    return (f"POST {path} HTTP/1.1\r\nHost: t\r\nAuthorization: Bearer {edge.token()}\r\n"
+            f"Content-Type: application/cloudevents+json\r\n"
+            f"Idempotency-Key: {key or uuid.uuid4()}\r\n{extra}\r\n").encode()
+
+
+def read_answer(f):
+    """(status, headers, body) of one HTTP/1.1 answer from a buffered reader."""
+    line = f.readline()
+    if not line:
+        return None
+    headers = {}
+    while (h := f.readline().strip()):
+        name, value = h.decode().split(":", 1)
+        headers[name.lower()] = value.strip()
+    body = f.read(int(headers.get("content-length", 0)))
+    return int(line.split()[1]), headers, body
+
+
+@pytest.mark.valgrind
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_chunked(edge, size):
+    body = edge.event(data={"text": "x" * 3000})
+    with connect(edge) as s:
+        s.sendall(head(edge, "Transfer-Encoding: chunked\r\n"))
+        for i in range(0, len(body), size):
+            piece = body[i:i + size]
+            s.sendall(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+        s.sendall(b"0\r\n\r\n")
+        status, _, answer = read_answer(s.makefile("rb"))
+    assert status == 202
+    event = json.loads(answer)["id"]
+    stored = {f"s{n:02}-{i}": f for n, i, f in edge.redis.entries()}[event]
+    assert stored["body"] == body
+
+
+@pytest.mark.valgrind
+def test_pipelined(edge):
+    """Five requests in one write, good and refused mixed: five answers in order."""
+    good = edge.event()
+    requests = b""
+    for n in range(5):
+        if n == 2:
+            requests += (b"POST /v1/events HTTP/1.1\r\nHost: t\r\nContent-Length: 5\r\n\r\nhello")
+        else:
+            requests += head(edge, f"Content-Length: {len(good)}\r\n") + good
+    with connect(edge) as s:
+        s.sendall(requests)
+        f = s.makefile("rb")
+        assert [read_answer(f)[0] for _ in range(5)] == [202, 202, 401, 202, 202]
+
+
+def test_expect_100(edge):
+    body = edge.event()
+    with connect(edge) as s:
+        s.sendall(head(edge, f"Content-Length: {len(body)}\r\nExpect: 100-continue\r\n"))
+        f = s.makefile("rb")
+        assert f.readline().startswith(b"HTTP/1.1 100")
+        assert f.readline() == b"\r\n"
+        s.sendall(body)
+        assert read_answer(f)[0] == 202
+
+
+def test_byte_by_byte(edge):
+    body = edge.event()
+    data = head(edge, f"Content-Length: {len(body)}\r\n") + body
+    with connect(edge) as s:
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for i in range(len(data)):
+            s.sendall(data[i:i + 1])
+        assert read_answer(s.makefile("rb"))[0] == 202
+
+
+def test_too_large_by_length(edge, client):
+    answer = edge.post(client, body=b"x" * 70000)
+    assert answer.status_code == 413
+
+
+def test_too_large_chunked(edge):
+    with connect(edge) as s:
+        s.sendall(head(edge, "Transfer-Encoding: chunked\r\n"))
+        try:
+            for _ in range(20):
+                s.sendall(b"1000\r\n" + b"x" * 4096 + b"\r\n")
+            s.sendall(b"0\r\n\r\n")
+        except OSError:
+            pass  # it may hang up on us
+        answer = read_answer(s.makefile("rb"))
+    assert answer is None or answer[0] == 413
+
+
+def test_ten_megabytes(edge):
+    with connect(edge) as s:
+        s.sendall(head(edge, f"Content-Length: {10 << 20}\r\n"))
+        assert read_answer(s.makefile("rb"))[0] == 413
+
+
+@pytest.mark.valgrind
+def test_cut_short(edge):
+    """The client leaves in the middle of the body: nothing is published, the worker lives."""
+    workers, added = edge.nginx.workers(), edge.redis.added()
+    body = edge.event()
+    for part in (0, 10, len(body) - 1):
+        with connect(edge) as s:
+            s.sendall(head(edge, f"Content-Length: {len(body)}\r\n") + body[:part])
+    with edge.client() as c:
+        assert edge.post(c).status_code == 202
+    assert edge.nginx.workers() == workers
+    assert edge.redis.added() == added + 1
+
+
+def test_bad_chunks(edge):
+    added = edge.redis.added()
+    with connect(edge) as s:
+        s.sendall(head(edge, "Transfer-Encoding: chunked\r\n") + b"zz\r\nhello\r\n")
+        assert read_answer(s.makefile("rb"))[0] == 400
+    assert edge.redis.added() == added
+
+
+def test_refused_before_the_body_is_read(edge):
+    """No token: the answer comes while the body is still outstanding."""
+    with connect(edge) as s:
+        s.sendall(b"POST /v1/events HTTP/1.1\r\nHost: t\r\nContent-Length: 5000\r\n\r\n")
+        status, headers, body = read_answer(s.makefile("rb"))
+    assert status == 401
+    assert json.loads(body)["code"] == "token_missing"
+
+
+def test_h2_body_in_many_frames(edge):
+    def pieces():
+        body = edge.event(data={"text": "y" * 5000})
+        for i in range(0, len(body), 100):
+            yield body[i:i + 100]
+    with edge.client(h2=True) as c:
+        answer = c.post("/v1/events", content=pieces(), headers={
+            "Authorization": f"Bearer {edge.token()}", "Idempotency-Key": str(uuid.uuid4()),
+            "Content-Type": "application/cloudevents+json"})
+    assert answer.status_code == 202
+
+
+def test_head_and_options(edge, client):
+    token = edge.token()
+    answer = client.head("/v1/events", headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 405 and answer.content == b""
+    assert_problem(client.options("/v1/events", headers={"Authorization": f"Bearer {token}"}), 405,
+                   "method_not_allowed")
+
+
+def test_client_leaves_while_waiting(edge):
+    """Redis holds its answer; the client hangs up; the event is there once, the worker lives."""
+    workers, added = edge.nginx.workers(), edge.redis.added()
+    body = edge.event()
+    edge.redis.process.signal(19)  # SIGSTOP
+    try:
+        for _ in range(5):
+            with connect(edge) as s:
+                s.sendall(head(edge, f"Content-Length: {len(body)}\r\n") + body)
+                s.shutdown(socket.SHUT_WR)
+    finally:
+        edge.redis.process.signal(18)  # SIGCONT
+    def accepted():
+        with edge.client() as c:
+            return edge.post(c).status_code == 202
+    wait_for(accepted, 20 * SLOW, "accepts again")
+    assert edge.nginx.workers() == workers
+    assert edge.redis.added() >= added + 1
