@@ -162,6 +162,7 @@
 #define TG_DEST_CONCURRENCY_MAX 256
 #define TG_ACTIONS_MAX 4096 /* one step of the engine */
 #define TG_RETRY_ATTEMPTS_MAX 12
+#define TG_MARKS_TOGETHER_MAX 8 /* marks of one posting in one commit */
 #define TG_RETRY_BASE_MS 1000
 #define TG_RETRY_CAP_MS (15 * 60 * 1000)
 #define TG_RETRY_AFTER_MAX_MS (INT64_C(7) * 24 * 3600 * 1000) /* a longer one is read as this */
@@ -190,6 +191,7 @@
 #define TG_API_REDIS_TIMEOUT_MS 200
 #define TG_API_METRICS_MAX_BYTES (1024 * 1024)
 #define TG_API_BACKLOG 128
+#define TG_API_STOP_MS 5000 /* a stop waits so long for answers in progress */
 #define TG_API_OBJECTS_MAX 100       /* objects, and exceptions, shown of one event */
 #define TG_LISTEN_PATH_MAX_BYTES 107 /* sockaddr_un without its NUL */
 #define TG_REDIS_HOST_MAX_BYTES 255

@@ -1,0 +1,56 @@
+/*
+ * handlers.h: what api.c (HTTP) and the handlers (answers) share. Handlers know no HTTP library: a
+ * request comes in as views, a reply goes out as a status and text, so tests can call them alone.
+ *
+ * Ownership: a request's views belong to the caller and live as long as the call. A reply's body
+ * is malloc'ed text that the caller takes; tg_reply_clear frees one that nobody took.
+ */
+#ifndef TG_API_HANDLERS_H
+#define TG_API_HANDLERS_H
+
+#include <jansson.h>
+
+#include "api/api.h"
+#include "api/context.h"
+#include "common/problem.h"
+
+struct tg_api_request {
+    struct tg_str rest;           /* of the path, after the route's prefix */
+    struct tg_str tenant;         /* X-Tally-Tenant; empty when not sent */
+    struct tg_str correlation_id; /* X-Correlation-ID; empty when not sent or not printable */
+    struct tg_str content_type;
+    struct tg_str source; /* ?source= */
+    struct tg_str body;
+};
+
+struct tg_reply {
+    unsigned status;
+    const char *content_type; /* static */
+    char *body;               /* malloc'ed, len bytes */
+    size_t len;
+};
+
+typedef void (*tg_api_handler)(struct tg_api_context *ctx, const struct tg_api_request *rq,
+                               struct tg_reply *out);
+
+void tg_api_validate_time_entries(struct tg_api_context *ctx, const struct tg_api_request *rq,
+                                  struct tg_reply *out);
+void tg_api_event_status(struct tg_api_context *ctx, const struct tg_api_request *rq,
+                         struct tg_reply *out);
+void tg_api_healthz(struct tg_api_context *ctx, const struct tg_api_request *rq,
+                    struct tg_reply *out);
+void tg_api_readyz(struct tg_api_context *ctx, const struct tg_api_request *rq,
+                   struct tg_reply *out);
+void tg_api_metrics(struct tg_api_context *ctx, const struct tg_api_request *rq,
+                    struct tg_reply *out);
+
+/* application/problem+json (common/problem.h). detail "" when there is none. */
+void tg_reply_problem(struct tg_reply *out, enum tg_problem_code code, struct tg_str correlation_id,
+                      const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+/* Takes the reference. NULL, or JSON that cannot be written, becomes problem `internal`. */
+void tg_reply_json(struct tg_reply *out, unsigned status, json_t *json,
+                   struct tg_str correlation_id);
+void tg_reply_clear(struct tg_reply *out);
+
+#endif
