@@ -223,6 +223,7 @@ struct timespec tg_journal_deadline(int64_t ms); /* so long from now */
 
 enum tg_reader_statement {
     TG_READ_EVENT,
+    TG_READ_EVENT_ROW,
     TG_READ_IDENTITY,
     TG_READ_HAS_EVENT,
     TG_READ_OBJECT_LATEST,

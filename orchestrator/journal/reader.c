@@ -204,6 +204,28 @@ int tg_reader_event(struct tg_reader *r, const char *event_id, tg_event_fn fn, v
     return finish(r, s, result, result == SQLITE_ROW, true, "an event", err);
 }
 
+int tg_reader_event_row(struct tg_reader *r, int64_t event, tg_event_fn fn, void *arg,
+                        struct tg_error *err)
+{
+    sqlite3_stmt *s = tg_reader_statement(
+        r, TG_READ_EVENT_ROW, "SELECT " EVENT_COLUMNS " FROM events WHERE id = ?1", err);
+    struct tg_bind b;
+    struct tg_row_event row;
+    int result;
+
+    if (s == NULL) {
+        return -1;
+    }
+    b = tg_bind_begin(s);
+    tg_bind_i64(&b, event);
+    result = b.result == SQLITE_OK ? sqlite3_step(s) : b.result;
+    if (result == SQLITE_ROW) {
+        event_row(s, &row);
+        (void)fn(arg, &row, sqlite3_column_int64(s, 17));
+    }
+    return finish(r, s, result, result == SQLITE_ROW, true, "an event", err);
+}
+
 int tg_reader_identity(struct tg_reader *r, const unsigned char identity[TG_POSTING_KEY_BYTES],
                        int64_t *event_row_id, struct tg_error *err)
 {
