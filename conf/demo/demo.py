@@ -338,7 +338,7 @@ def stay(demo):
           f"{base}/v1/time-entries/validate", flush=True)
     try:
         while demo.nginx.alive() and demo.orchestrator.process.alive():
-            signal.sigtimedwait([signal.SIGCHLD], 1)
+            threading.Event().wait(1)
     except KeyboardInterrupt:
         print()
 

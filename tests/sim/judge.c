@@ -1,0 +1,139 @@
+/* What must hold: at every mark, at every send, and of every posting once all is quiet. */
+#include <string.h>
+
+#include "sim.h"
+
+static struct sim_row *find(struct sim *s, int64_t id)
+{
+    for (size_t i = 0; i < s->row_count; i++) {
+        if (s->rows[i].id == id) {
+            return &s->rows[i];
+        }
+    }
+    return NULL;
+}
+
+static bool is_edge(enum tg_posting_state from, enum tg_posting_state to)
+{
+    for (int e = 0; e < TG_PE_COUNT; e++) {
+        enum tg_posting_state next;
+
+        if (tg_posting_next(from, (enum tg_posting_event)e, &next) == 0 && next == to) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void sim_judge_mark(struct sim *s, const struct tg_action *a)
+{
+    const struct sim_row *r = find(s, a->id);
+
+    if (r == NULL) {
+        return;
+    }
+    if (a->from != r->told || !is_edge(a->from, a->state)) {
+        sim_fault(s, "posting %lld: a mark %s -> %s, and it was told %s", (long long)a->id,
+                  tg_posting_state_name(a->from), tg_posting_state_name(a->state),
+                  tg_posting_state_name(r->told));
+    }
+    if ((a->state == TG_POSTING_EXCEPTION) != (a->exception != NULL)) {
+        sim_fault(s, "posting %lld: an exception without a code, or a code without one",
+                  (long long)a->id);
+    }
+    if (a->exception != NULL && strcmp(a->exception, "outcome_unknown") == 0) {
+        sim_see(s, SIM_SEEN_UNKNOWN);
+        if (s->places[r->place].truth.dedupe == TG_DEDUPE_IDEMPOTENCY && r->first_sent_ms > 0 &&
+            sim_wall_ms(s) - r->first_sent_ms >= s->places[r->place].truth.idempotency_ttl_ms) {
+            sim_see(s, SIM_SEEN_TTL_PASSED);
+        }
+    } else if (a->exception != NULL && strcmp(a->exception, "attempts_used_up") == 0) {
+        sim_see(s, SIM_SEEN_USED_UP);
+    }
+}
+
+void sim_judge_send(struct sim *s, uint32_t row, const struct tg_action *a)
+{
+    const struct sim_row *r = &s->rows[row];
+    const struct sim_place *p = &s->places[r->place];
+
+    sim_trace(s, "row %u send", row);
+    if (r->state != TG_POSTING_SENT || r->attempt != a->attempt) {
+        sim_fault(s, "posting %lld is sent while the journal has %s, attempt %u", (long long)r->id,
+                  tg_posting_state_name(r->state), r->attempt);
+    }
+    if (r->out) {
+        sim_fault(s, "posting %lld is sent while a send of it is out", (long long)r->id);
+    }
+    if (r->send_marked_ms < r->not_before_ms) {
+        sim_fault(s, "posting %lld comes %lld ms before its Retry-After", (long long)r->id,
+                  (long long)(r->not_before_ms - r->send_marked_ms));
+    }
+    if (r->send_marks > p->throttle_order && p->throttle_order != 0 &&
+        r->send_marked_ms < p->not_before_ms) {
+        sim_fault(s, "destination %u hears of posting %lld before its Retry-After", r->place,
+                  (long long)r->id);
+    }
+    if (a->attempt > TG_RETRY_ATTEMPTS_MAX) {
+        sim_fault(s, "posting %lld has attempt %u", (long long)r->id, a->attempt);
+    }
+}
+
+static void judge_row(struct sim *s, const struct sim_row *r)
+{
+    const bool exception = r->state == TG_POSTING_EXCEPTION;
+    const bool unknown =
+        exception && r->exception != NULL && strcmp(r->exception, "outcome_unknown") == 0;
+
+    if (r->state != TG_POSTING_POSTED && r->state != TG_POSTING_CANCELLED && !exception) {
+        sim_fault(s, "posting %lld is lost: %s at the end", (long long)r->id,
+                  tg_posting_state_name(r->state));
+    }
+    if (r->effects > 1) {
+        sim_fault(s, "posting %lld has %u effects", (long long)r->id, r->effects);
+    }
+    if (r->state == TG_POSTING_POSTED && r->effects != 1) {
+        sim_fault(s, "posting %lld is called posted and is not in the book", (long long)r->id);
+    }
+    if (r->state != TG_POSTING_POSTED && !unknown && r->effects != 0) {
+        sim_fault(s, "posting %lld is in the book and called %s %s", (long long)r->id,
+                  tg_posting_state_name(r->state), exception ? r->exception : "");
+    }
+    if (s->calm_run && !r->poisoned && r->state != TG_POSTING_POSTED) {
+        sim_fault(s, "posting %lld is %s though nothing went wrong", (long long)r->id,
+                  tg_posting_state_name(r->state));
+    }
+}
+
+void sim_judge_end(struct sim *s)
+{
+    struct tg_decimal owed[SIM_PLACES_MAX] = {{0}, {0}, {0}};
+
+    for (size_t i = 0; i < s->row_count && !s->failed; i++) {
+        const struct sim_row *r = &s->rows[i];
+        struct tg_decimal *sum = &owed[r->place];
+
+        judge_row(s, r);
+        if ((r->state == TG_POSTING_POSTED ||
+             (r->state == TG_POSTING_EXCEPTION && r->effects > 0)) &&
+            tg_decimal_add(*sum, r->amount, sum) != 0) {
+            sim_fault(s, "the sum overflows");
+        }
+    }
+    for (size_t i = 0; i < s->place_count && !s->failed; i++) {
+        if (tg_decimal_cmp(owed[i], s->places[i].book) != 0) {
+            sim_fault(s, "destination %zu: the book and the journal differ", i);
+        }
+    }
+    if (!s->failed && (s->engine == NULL || !s->alive)) {
+        sim_fault(s, "the process is not there at the end");
+    }
+    for (uint32_t i = 0; i < s->place_count && !s->failed; i++) {
+        struct tg_engine_stats stats;
+
+        tg_engine_destination_stats(s->engine, i, &stats);
+        if (stats.open != 0) {
+            sim_fault(s, "destination %u still holds %zu postings", i, stats.open);
+        }
+    }
+}

@@ -1,0 +1,194 @@
+/* The destinations: what really happens there, and what they say about it. */
+#include "sim.h"
+
+static uint32_t new_request(struct sim *s, uint32_t row, bool is_lookup)
+{
+    const uint32_t at = (uint32_t)s->request_count;
+
+    if (s->request_count == SIM_REQUESTS_MAX) {
+        sim_fault(s, "more than %d requests", SIM_REQUESTS_MAX);
+        return 0;
+    }
+    s->requests[s->request_count++] = (struct sim_request){
+        .row = row, .epoch = s->epoch, .is_lookup = is_lookup, .sent_ms = s->now_ms};
+    s->places[s->rows[row].place].out++;
+    if (s->places[s->rows[row].place].out > s->places[s->rows[row].place].truth.concurrency) {
+        sim_fault(s, "destination %u has more requests out than it may", s->rows[row].place);
+    }
+    return at;
+}
+
+/* The answer is the shell's only if its process still lives: the event's epoch says so. */
+static void answer(struct sim *s, uint32_t request, int64_t in_ms, int result,
+                   int64_t retry_after_ms)
+{
+    const unsigned now_epoch = s->epoch;
+
+    s->epoch = s->requests[request].epoch;
+    sim_at(s, s->now_ms + in_ms, SIM_EV_ANSWER, request, result, retry_after_ms);
+    s->epoch = now_epoch;
+}
+
+void sim_place_send(struct sim *s, uint32_t row)
+{
+    struct sim_place *p = &s->places[s->rows[row].place];
+    const uint32_t q = new_request(s, row, false);
+
+    s->rows[row].out = true;
+    if (p->down) {
+        sim_see(s, SIM_SEEN_DOWN);
+        answer(s, q, sim_between(s, 1, 50), TG_OUTCOME_DOWN, 0);
+        return;
+    }
+    answer(s, q, p->timeout_ms, TG_OUTCOME_IN_DOUBT, 0); /* counts if nothing comes before */
+    if (sim_chance(s, 3)) {
+        return; /* lost on the way */
+    }
+    sim_at(s,
+           s->now_ms + (sim_chance(s, 5) ? sim_between(s, 1000, SIM_NET_LATE_MAX_MS)
+                                         : sim_between(s, 1, 200)),
+           SIM_EV_ARRIVE, q, 0, 0);
+}
+
+void sim_place_lookup(struct sim *s, uint32_t row)
+{
+    struct sim_row *r = &s->rows[row];
+    struct sim_place *p = &s->places[r->place];
+    const uint32_t q = new_request(s, row, true);
+
+    sim_trace(s, "row %u look-up", row);
+    if (p->down || sim_chance(s, 15)) {
+        answer(s, q, sim_between(s, 1, p->timeout_ms), TG_LOOKUP_UNKNOWN, 0);
+        return;
+    }
+    sim_at(s, s->now_ms + sim_between(s, 1, 100), SIM_EV_ARRIVE, q, 0, 0);
+}
+
+static void take_effect(struct sim *s, struct sim_row *r)
+{
+    struct sim_place *p = &s->places[r->place];
+
+    r->effects++;
+    r->landed_ms = s->now_ms;
+    r->working = false;
+    sim_trace(s, "row %u effect %u", (unsigned)(r - s->rows), r->effects);
+    if (r->absent_said) {
+        sim_see(s, SIM_SEEN_LATE_LANDING);
+    }
+    if (tg_decimal_add(p->book, r->amount, &p->book) != 0) {
+        sim_fault(s, "the book overflows");
+    }
+}
+
+/* A unique column refuses the second, whenever it comes. */
+void sim_place_land(struct sim *s, uint32_t request)
+{
+    struct sim_row *r = &s->rows[s->requests[request].row];
+
+    if (s->places[r->place].truth.dedupe == TG_DEDUPE_UNIQUE && r->effects > 0) {
+        r->working = false;
+        return;
+    }
+    take_effect(s, r);
+}
+
+static void arrive_lookup(struct sim *s, uint32_t q)
+{
+    const struct sim_row *r = &s->rows[s->requests[q].row];
+    bool found = r->effects > 0;
+
+    if (found && s->now_ms - r->landed_ms < 2000 && sim_chance(s, 30)) {
+        sim_see(s, SIM_SEEN_STALE_READ);
+        found = false; /* a replica that lags */
+    }
+    if (found) {
+        sim_see(s, SIM_SEEN_FOUND);
+    }
+    answer(s, q, sim_between(s, 1, 100), found ? TG_LOOKUP_FOUND : TG_LOOKUP_ABSENT, 0);
+}
+
+/* Has it seen the key, and does it still know? Then it says what it said, and does nothing. */
+static bool is_repeat(struct sim *s, struct sim_row *r, uint32_t q)
+{
+    const struct sim_place *p = &s->places[r->place];
+
+    if (p->truth.dedupe == TG_DEDUPE_UNIQUE && r->effects > 0) {
+        sim_see(s, SIM_SEEN_ALREADY);
+        answer(s, q, sim_between(s, 1, 100), TG_OUTCOME_POSTED, 0);
+        return true;
+    }
+    if (p->truth.dedupe != TG_DEDUPE_IDEMPOTENCY || !r->key_known) {
+        return false;
+    }
+    if (s->now_ms - r->key_known_ms >= p->truth.idempotency_ttl_ms + SIM_TTL_MARGIN_MS) {
+        r->key_known = r->key_rejected = false;
+        return false;
+    }
+    if (r->working) {
+        answer(s, q, sim_between(s, 1, 100), TG_OUTCOME_RETRY, 0);
+    } else if (r->key_rejected) {
+        answer(s, q, sim_between(s, 1, 100), TG_OUTCOME_REJECTED, 0);
+    } else {
+        sim_see(s, SIM_SEEN_ALREADY);
+        answer(s, q, sim_between(s, 1, 100), TG_OUTCOME_POSTED, 0);
+    }
+    return true;
+}
+
+static void execute(struct sim *s, struct sim_row *r, uint32_t q)
+{
+    if (sim_chance(s, 8)) { /* slow: the answer may come after the client has left */
+        const int64_t took_ms = sim_between(s, 100, SIM_EXEC_LATE_MAX_MS);
+
+        r->working = true;
+        sim_at(s, s->now_ms + took_ms, SIM_EV_LAND, q, 0, 0);
+        answer(s, q, took_ms + 1, TG_OUTCOME_POSTED, 0);
+        return;
+    }
+    take_effect(s, r);
+    if (sim_chance(s, 6)) {
+        return; /* connection gone: the time-out speaks */
+    }
+    if (sim_chance(s, 6)) { /* posts, then 500 */
+        answer(s, q, sim_between(s, 1, 100), TG_OUTCOME_IN_DOUBT, 0);
+        return;
+    }
+    answer(s, q, sim_between(s, 1, 300), TG_OUTCOME_POSTED, 0);
+}
+
+void sim_place_arrive(struct sim *s, uint32_t q)
+{
+    struct sim_row *r = &s->rows[s->requests[q].row];
+    const struct sim_place *p = &s->places[r->place];
+
+    if (s->requests[q].is_lookup) {
+        arrive_lookup(s, q);
+        return;
+    }
+    if (p->down) {
+        answer(s, q, sim_between(s, 1, 50), TG_OUTCOME_IN_DOUBT, 0);
+        return;
+    }
+    if (sim_chance(s, 5)) {
+        sim_see(s, SIM_SEEN_THROTTLED);
+        answer(s, q, sim_between(s, 1, 50), TG_OUTCOME_THROTTLED,
+               sim_below(s, 3) == 0 ? 0 : sim_between(s, 1000, 120000));
+        return;
+    }
+    if (sim_chance(s, s->rows[s->requests[q].row].id % 7 == 0 ? 80 : 5)) { /* one is often busy */
+        answer(s, q, sim_between(s, 1, 50), TG_OUTCOME_RETRY, 0);
+        return;
+    }
+    if (is_repeat(s, r, q)) {
+        return;
+    }
+    r->key_known = true;
+    r->key_known_ms = s->now_ms;
+    if (r->poisoned && s->now_ms >= r->poisoned_ms) {
+        sim_see(s, r->absent_said ? SIM_SEEN_REJECTED_IN_DOUBT : SIM_SEEN_REJECTED);
+        r->key_rejected = true;
+        answer(s, q, sim_between(s, 1, 100), TG_OUTCOME_REJECTED, 0);
+        return;
+    }
+    execute(s, r, q);
+}

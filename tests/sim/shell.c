@@ -1,0 +1,473 @@
+/* What orchestrator/dispatch does, over a journal that is slow and a process that dies. */
+#include <string.h>
+
+#include "sim.h"
+
+static uint32_t row_of(struct sim *s, int64_t id)
+{
+    for (uint32_t i = 0; i < s->row_count; i++) {
+        if (s->rows[i].id == id) {
+            return i;
+        }
+    }
+    sim_fault(s, "the engine speaks of posting %lld, which does not exist", (long long)id);
+    return 0;
+}
+
+/* ---- journal: one group commits at a time ---- */
+
+static void journal_begin(struct sim *s)
+{
+    int64_t took_ms = sim_between(s, 1, 20);
+    bool any = false;
+
+    if (s->journal_busy) {
+        return;
+    }
+    for (size_t i = 0; i < s->mark_count; i++) {
+        if (s->marks[i].group == 0) {
+            s->marks[i].group = s->group_last + 1;
+            any = true;
+            if (s->mutation == SIM_MUTATION_SPLIT_COMMIT) {
+                break;
+            }
+        }
+    }
+    if (!any) {
+        return;
+    }
+    if (sim_chance(s, 3)) { /* a disk that is full, and then is not */
+        took_ms = sim_between(s, 1000, 600000);
+    }
+    s->group_last++;
+    s->journal_busy = true;
+    sim_at(s, s->now_ms + took_ms, SIM_EV_DURABLE, s->group_last, 0, 0);
+}
+
+static void write_row(struct sim *s, const struct sim_mark *m)
+{
+    struct sim_row *r = &s->rows[m->row];
+
+    if (r->state != m->from) {
+        sim_fault(s, "posting %lld: a mark goes from %s, the journal has %s", (long long)r->id,
+                  tg_posting_state_name(m->from), tg_posting_state_name(r->state));
+    }
+    r->state = m->to;
+    r->exception = m->exception;
+    if (m->is_cancel) {
+        return;
+    }
+    r->attempt = m->attempt;
+    r->due_ms = m->due_ms;
+    if (m->to == TG_POSTING_SENT && r->first_sent_ms == 0) {
+        r->first_sent_ms = m->at_ms;
+    }
+}
+
+void sim_shell_durable(struct sim *s, uint32_t group)
+{
+    for (size_t i = 0; i < s->mark_count; i++) {
+        if (s->marks[i].group == group && !s->marks[i].lost) {
+            write_row(s, &s->marks[i]);
+            sim_trace(s, "row %u durable %s", s->marks[i].row,
+                      tg_posting_state_name(s->marks[i].to));
+        }
+    }
+    s->journal_busy = false;
+    sim_at(s, s->now_ms + sim_between(s, 0, 5), SIM_EV_NOTICE, group, 0, 0);
+    journal_begin(s);
+}
+
+static void feed_marked(struct sim *s, uint32_t row)
+{
+    const struct tg_engine_event ev = {.kind = TG_EV_MARKED, .id = s->rows[row].id};
+
+    sim_shell_feed(s, &ev);
+    if (s->mutation == SIM_MUTATION_MARKED_TWICE && sim_below(s, 20) == 0) {
+        sim_shell_feed(s, &ev);
+    }
+}
+
+void sim_shell_notice(struct sim *s, uint32_t group)
+{
+    struct sim_mark done[SIM_MARKS_MAX];
+    size_t done_count = 0;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < s->mark_count; i++) {
+        if (s->marks[i].group == group) {
+            done[done_count++] = s->marks[i];
+        } else {
+            s->marks[kept++] = s->marks[i];
+        }
+    }
+    s->mark_count = kept;
+    for (size_t i = 0; i < done_count && !s->failed; i++) {
+        if (!done[i].is_cancel && s->mutation != SIM_MUTATION_SEND_EARLY) {
+            feed_marked(s, done[i].row);
+        }
+    }
+}
+
+static void add_mark(struct sim *s, const struct sim_mark *m)
+{
+    if (s->mark_count == SIM_MARKS_MAX) {
+        sim_fault(s, "the journal has more than %d marks to write", SIM_MARKS_MAX);
+        return;
+    }
+    s->marks[s->mark_count++] = *m;
+}
+
+/* ---- actions ---- */
+
+static void do_mark(struct sim *s, const struct tg_action *a)
+{
+    const uint32_t row = row_of(s, a->id);
+    struct sim_row *r = &s->rows[row];
+    const struct sim_mark m = {.row = row,
+                               .lost =
+                                   s->mutation == SIM_MUTATION_LOST_MARK && sim_below(s, 50) == 0,
+                               .from = a->from,
+                               .to = a->state,
+                               .attempt = a->attempt,
+                               .due_ms = a->due_ms,
+                               .at_ms = sim_wall_ms(s),
+                               .exception = a->exception};
+
+    sim_trace(s, "row %u mark %s attempt %u due %lld", row, tg_posting_state_name(a->state),
+              a->attempt, (long long)a->due_ms);
+    sim_judge_mark(s, a);
+    if (a->state == TG_POSTING_SENT) {
+        r->send_marks = s->order;
+        r->send_marked_ms = sim_wall_ms(s);
+        if (a->from == TG_POSTING_READY && r->told == TG_POSTING_READY && r->absent_said) {
+            sim_see(s, SIM_SEEN_RESENT);
+        }
+    }
+    if (a->from == TG_POSTING_SENT && a->state != TG_POSTING_POSTED && !r->out &&
+        r->told == TG_POSTING_SENT && s->stopping) {
+        sim_see(s, SIM_SEEN_TAKEN_BACK);
+    }
+    r->told = a->state;
+    add_mark(s, &m);
+}
+
+static void do_forget(struct sim *s, const struct tg_action *a)
+{
+    struct sim_row *r = &s->rows[row_of(s, a->id)];
+
+    sim_trace(s, "row %u forgotten", row_of(s, a->id));
+    if (!r->held) {
+        sim_fault(s, "posting %lld is forgotten and was not held", (long long)r->id);
+    }
+    if (!r->cancel_told && (r->state != r->told ||
+                            (r->state != TG_POSTING_EXCEPTION && !tg_posting_is_final(r->state)))) {
+        sim_fault(s, "posting %lld is forgotten, but the journal has %s", (long long)r->id,
+                  tg_posting_state_name(r->state));
+    }
+    r->held = false;
+}
+
+static void do_action(struct sim *s, const struct tg_action *a)
+{
+    const uint32_t row = row_of(s, a->id);
+
+    switch (a->kind) {
+    case TG_ACT_MARK:
+        do_mark(s, a);
+        if (s->mutation == SIM_MUTATION_SEND_EARLY) {
+            feed_marked(s, row);
+        }
+        break;
+    case TG_ACT_SEND:
+        sim_judge_send(s, row, a);
+        sim_place_send(s, row);
+        break;
+    case TG_ACT_LOOKUP:
+        sim_place_lookup(s, row);
+        break;
+    case TG_ACT_FORGET:
+        do_forget(s, a);
+        break;
+    }
+}
+
+static void note_breakers(struct sim *s)
+{
+    for (uint32_t i = 0; i < s->place_count; i++) {
+        struct tg_engine_stats stats;
+        bool open;
+
+        tg_engine_destination_stats(s->engine, i, &stats);
+        open = stats.breaker == TG_BREAKER_OPEN;
+        if (open && !s->places[i].breaker_was_open) {
+            sim_see(s, SIM_SEEN_BREAKER_OPEN);
+        }
+        s->places[i].breaker_was_open = open;
+    }
+}
+
+void sim_shell_feed(struct sim *s, const struct tg_engine_event *ev)
+{
+    struct tg_action todo[SIM_MARKS_MAX];
+    struct tg_error err;
+    size_t begin = 0;
+    size_t n;
+
+    if (s->failed || !s->alive) {
+        return;
+    }
+    s->order++;
+    if (ev->kind != TG_EV_CANCEL && sim_below(s, 20) == 0) { /* somebody else filled it */
+        begin = TG_ACTIONS_MAX - (size_t)sim_below(s, 4);
+        sim_see(s, SIM_SEEN_NO_ROOM);
+    }
+    s->actions.count = begin;
+    if (tg_engine_step(s->engine, ev, sim_wall_ms(s), &s->actions) != 0) {
+        sim_fault(s, "the engine refuses event %d of posting %lld", (int)ev->kind,
+                  (long long)ev->id);
+        return;
+    }
+    if (tg_engine_check(s->engine, sim_wall_ms(s), &err) != 0) {
+        sim_fault(s, "invariant: %s", err.text);
+        return;
+    }
+    note_breakers(s);
+    n = s->actions.count - begin;
+    if (n > SIM_MARKS_MAX) {
+        sim_fault(s, "%zu actions at once", n);
+        return;
+    }
+    memcpy(todo, s->actions.items + begin, n * sizeof(todo[0]));
+    for (size_t i = 0; i < n && !s->failed; i++) {
+        do_action(s, &todo[i]);
+    }
+    journal_begin(s);
+    if (s->stopping && s->alive && tg_engine_is_quiet(s->engine) && s->mark_count == 0) {
+        sim_see(s, SIM_SEEN_DRAINED);
+        for (uint32_t i = 0; i < s->row_count; i++) {
+            if (s->rows[i].state == TG_POSTING_SENT) {
+                sim_fault(s, "posting %lld is left sent by a clean stop", (long long)s->rows[i].id);
+            }
+        }
+        sim_trace(s, "stopped");
+        s->alive = false;
+        s->epoch++;
+        sim_at(s, s->now_ms + sim_between(s, 1, 60000), SIM_EV_START, 0, 0, 0);
+    }
+}
+
+/* ---- life of the process ---- */
+
+static enum tg_posting_state state_to_load(const struct sim *s, const struct sim_row *r)
+{
+    if ((s->mutation == SIM_MUTATION_SENT_AS_READY && r->state == TG_POSTING_SENT) ||
+        (s->mutation == SIM_MUTATION_DOUBT_AS_READY && r->state == TG_POSTING_IN_DOUBT)) {
+        return TG_POSTING_READY;
+    }
+    return r->state;
+}
+
+static bool is_open(enum tg_posting_state state)
+{
+    return state == TG_POSTING_READY || state == TG_POSTING_SENT || state == TG_POSTING_RETRY ||
+           state == TG_POSTING_IN_DOUBT;
+}
+
+static void load_one(struct sim *s, struct sim_row *r)
+{
+    const struct tg_engine_event ev = {
+        .kind = TG_EV_LOADED,
+        .posting = {.id = r->id,
+                    .destination = r->place,
+                    .state = state_to_load(s, r),
+                    .attempt = r->attempt,
+                    .due_ms = s->mutation == SIM_MUTATION_LOST_DUE ? 0 : r->due_ms,
+                    .first_sent_ms = r->first_sent_ms}};
+
+    if (r->state == TG_POSTING_SENT) {
+        sim_see(s, SIM_SEEN_LOADED_SENT);
+    }
+    sim_trace(s, "row %u loaded %s", (unsigned)(r - s->rows), tg_posting_state_name(r->state));
+    if (r->state == TG_POSTING_SENT) {
+        r->not_before_ms = 0; /* a Retry-After that was not yet durable died with the process */
+    }
+    r->held = true;
+    r->told = ev.posting.state;
+    sim_shell_feed(s, &ev);
+}
+
+void sim_shell_load(struct sim *s)
+{
+    if (!s->alive || s->stopping) {
+        return;
+    }
+    for (uint32_t i = 0; i < s->row_count; i++) {
+        struct sim_row *r = &s->rows[i];
+        struct sim_place *p = &s->places[r->place];
+
+        if (!r->planned || r->id <= p->after || tg_engine_room(s->engine, r->place) == 0) {
+            continue;
+        }
+        p->after = r->id;
+        if (!is_open(r->state) ||
+            (s->mutation == SIM_MUTATION_SKIPPED_LOAD && sim_below(s, 30) == 0)) {
+            continue;
+        }
+        load_one(s, r);
+    }
+}
+
+void sim_shell_start(struct sim *s)
+{
+    struct tg_engine_destination places[SIM_PLACES_MAX];
+
+    if (s->alive) {
+        return;
+    }
+    sim_trace(s, "start");
+    tg_engine_free(s->engine);
+    for (size_t i = 0; i < s->place_count; i++) {
+        struct sim_place *p = &s->places[i];
+
+        places[i] = p->declared;
+        p->after = 0;
+        p->out = 0;
+        p->throttle_order = 0;
+        p->not_before_ms = 0;
+        p->breaker_was_open = false;
+    }
+    for (size_t i = 0; i < s->row_count; i++) {
+        s->rows[i].held = s->rows[i].out = s->rows[i].cancel_told = false;
+        s->rows[i].absent_said = false;
+    }
+    s->engine = tg_engine_new(places, s->place_count, tg_random_next(&s->random));
+    if (s->engine == NULL) {
+        sim_fault(s, "no memory for an engine");
+        return;
+    }
+    s->alive = true;
+    s->stopping = false;
+    s->mark_count = 0;
+    s->journal_busy = false;
+    for (uint32_t i = 0; i < s->place_count; i++) {
+        const struct tg_engine_event ev = {.kind = TG_EV_PAUSE, .destination = i};
+
+        if (s->places[i].paused) {
+            sim_shell_feed(s, &ev);
+        }
+    }
+    sim_shell_load(s);
+}
+
+/* Nothing in memory survives. Marks whose group was not durable are lost; those that were durable
+ * and not yet noticed are found again in the rows. */
+void sim_shell_crash(struct sim *s)
+{
+    bool lost = false;
+    bool unnoticed = false;
+
+    for (size_t i = 0; i < s->mark_count; i++) {
+        const struct sim_mark *m = &s->marks[i];
+
+        if (m->group == 0 || (s->journal_busy && m->group == s->group_last)) {
+            lost = true;
+        } else {
+            unnoticed = true;
+        }
+    }
+    sim_see(s, SIM_SEEN_CRASH);
+    if (lost) {
+        sim_see(s, SIM_SEEN_CRASH_LOST_MARKS);
+    }
+    if (unnoticed) {
+        sim_see(s, SIM_SEEN_CRASH_AFTER_COMMIT);
+    }
+    sim_trace(s, "crash");
+    s->alive = false;
+    s->epoch++;
+    sim_at(s, s->now_ms + sim_between(s, 1, 60000), SIM_EV_START, 0, 0, 0);
+}
+
+void sim_shell_stop(struct sim *s)
+{
+    const struct tg_engine_event tick = {.kind = TG_EV_TICK};
+
+    if (!s->alive || s->stopping) {
+        return;
+    }
+    sim_trace(s, "stopping");
+    s->stopping = true;
+    tg_engine_drain(s->engine);
+    sim_shell_feed(s, &tick);
+}
+
+/* ---- from outside ---- */
+
+void sim_shell_cancel(struct sim *s, uint32_t row)
+{
+    struct sim_row *r = &s->rows[row];
+    const struct tg_engine_event ev = {.kind = TG_EV_CANCEL, .id = r->id};
+    struct sim_mark m = {.row = row, .is_cancel = true, .to = TG_POSTING_CANCELLED};
+
+    if (!s->alive || s->stopping || !r->held || s->calm) {
+        return;
+    }
+    /* The shell knows whether it was granted by the FORGET it gets, see engine.h. */
+    r->cancel_told = true;
+    sim_shell_feed(s, &ev);
+    r->cancel_told = false;
+    if (r->held && s->mutation != SIM_MUTATION_CANCEL_ANYWAY) {
+        sim_see(s, SIM_SEEN_CANCEL_REFUSED);
+        return;
+    }
+    sim_trace(s, "row %u cancelled", row);
+    sim_see(s, SIM_SEEN_CANCELLED);
+    r->held = false;
+    m.from = r->told;
+    r->told = TG_POSTING_CANCELLED;
+    add_mark(s, &m);
+    journal_begin(s);
+}
+
+void sim_shell_answer(struct sim *s, uint32_t request, int result, int64_t retry_after_ms)
+{
+    struct sim_request *q = &s->requests[request];
+    struct sim_row *r = &s->rows[q->row];
+    struct sim_place *p = &s->places[r->place];
+    struct tg_engine_event ev = {.id = r->id};
+
+    if (q->answered) { /* the time-out came first */
+        return;
+    }
+    q->answered = true;
+    p->out--;
+    if (s->mutation == SIM_MUTATION_LOST_ANSWER && sim_below(s, 50) == 0) {
+        return;
+    }
+    sim_trace(s, "row %u %s answer %d", q->row, q->is_lookup ? "look-up" : "send", result);
+    if (q->is_lookup) {
+        ev.kind = TG_EV_LOOKUP;
+        ev.lookup = (enum tg_lookup)result;
+        r->absent_said = r->absent_said || ev.lookup == TG_LOOKUP_ABSENT;
+        sim_shell_feed(s, &ev);
+        return;
+    }
+    r->out = false;
+    ev.kind = TG_EV_OUTCOME;
+    ev.outcome = (enum tg_outcome)result;
+    ev.retry_after_ms = retry_after_ms;
+    if (ev.outcome == TG_OUTCOME_THROTTLED && retry_after_ms > 0) {
+        r->not_before_ms = sim_wall_ms(s) + retry_after_ms;
+        p->not_before_ms =
+            r->not_before_ms > p->not_before_ms ? r->not_before_ms : p->not_before_ms;
+        p->throttle_order = s->order + 1;
+    }
+    if (s->mutation == SIM_MUTATION_NO_RETRY_AFTER) {
+        ev.retry_after_ms = 0;
+    }
+    if (s->mutation == SIM_MUTATION_UNCLEAR_AS_RETRY && ev.outcome == TG_OUTCOME_IN_DOUBT) {
+        ev.outcome = TG_OUTCOME_RETRY;
+    }
+    sim_shell_feed(s, &ev);
+}
