@@ -1,0 +1,366 @@
+
+/*
+ * The PRECONTENT phase, for locations that proxy: signature and rates.
+ *
+ *   start    -> (body -> signature ->) op_start -> suspended
+ *   resumed  -> passed, or refused here
+ *
+ * A request pays the rates of one policy once.  An internal redirect
+ * (error_page, try_files, X-Accel-Redirect) starts the phases again, with
+ * r->ctx zeroed; ctx->policy survives and says what is paid.  It is not
+ * enough that the request is internal: a redirect into a location with
+ * other rates pays those.
+ */
+
+
+#include "ngx_http_tally_link.h"
+
+
+static ngx_uint_t ngx_http_tally_precontent_paid(ngx_http_tally_ctx_t *ctx,
+    ngx_http_tally_loc_conf_t *conf);
+static ngx_int_t ngx_http_tally_precontent_read(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx);
+static void ngx_http_tally_precontent_body(ngx_http_request_t *r);
+static ngx_int_t ngx_http_tally_precontent_signature(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx);
+static ngx_int_t ngx_http_tally_precontent_call(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx);
+static void ngx_http_tally_precontent_resume(ngx_http_request_t *r);
+static ngx_int_t ngx_http_tally_precontent_decide(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx);
+static ngx_int_t ngx_http_tally_precontent_away(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx);
+static ngx_int_t ngx_http_tally_precontent_pass(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx, ngx_uint_t checked);
+static ngx_int_t ngx_http_tally_precontent_refuse(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx, enum tg_problem_code code, ngx_uint_t status,
+    ngx_str_t *detail);
+
+
+ngx_int_t
+ngx_http_tally_precontent_handler(ngx_http_request_t *r)
+{
+    ngx_http_tally_ctx_t       *ctx;
+    ngx_http_tally_loc_conf_t  *conf;
+
+    conf = ngx_http_get_module_loc_conf(r, ngx_http_tally_module);
+
+    if (r != r->main
+        || conf->publish != NGX_HTTP_TALLY_PUBLISH_OFF
+        || (conf->rates == NULL && !conf->signature))
+    {
+        return NGX_DECLINED;
+    }
+
+    ctx = ngx_http_tally_get_ctx(r);
+    if (ctx == NULL) {
+        return NGX_HTTP_INTERNAL_SERVER_ERROR;
+    }
+
+    switch (ctx->state) {
+
+    case NGX_HTTP_TALLY_BODY:
+        return ngx_http_tally_precontent_signature(r, ctx);
+
+    case NGX_HTTP_TALLY_WAITING:
+        return NGX_AGAIN;
+
+    case NGX_HTTP_TALLY_DECIDED:
+        return ngx_http_tally_precontent_decide(r, ctx);
+
+    default: /* START, ADMITTED, or ANSWERED under an earlier policy */
+        break;
+    }
+
+    if (ngx_http_tally_precontent_paid(ctx, conf)) {
+        return NGX_DECLINED;
+    }
+
+    if ((conf->auth || conf->signature)
+        && ctx->state == NGX_HTTP_TALLY_START && !ctx->denied)
+    {
+        ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
+                      "tally: content was reached without an access check");
+
+        return ngx_http_tally_precontent_refuse(r, ctx, TG_PROBLEM_INTERNAL,
+                                                0, NULL);
+    }
+
+    /* whom another module has let in ("satisfy any") needs no signature */
+
+    if (conf->signature && !ctx->denied) {
+        return ngx_http_tally_precontent_read(r, ctx);
+    }
+
+    return ngx_http_tally_precontent_call(r, ctx);
+}
+
+
+static ngx_uint_t
+ngx_http_tally_precontent_paid(ngx_http_tally_ctx_t *ctx,
+    ngx_http_tally_loc_conf_t *conf)
+{
+    if (ctx->policy == NULL) {
+        return 0;
+    }
+
+    if (ctx->policy == conf) {
+        return 1;
+    }
+
+    /* inherited from the same place: the same rates, paid already */
+
+    return ctx->policy->rates == conf->rates
+           && ctx->policy->redis == conf->redis
+           && !conf->signature;
+}
+
+
+static ngx_int_t
+ngx_http_tally_precontent_read(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx)
+{
+    ngx_int_t  rc;
+
+    ctx->state = NGX_HTTP_TALLY_BODY;
+
+    r->request_body_in_single_buf = 1;
+
+    rc = ngx_http_read_client_request_body(r, ngx_http_tally_precontent_body);
+
+    if (rc >= NGX_HTTP_SPECIAL_RESPONSE) {
+        return rc;
+    }
+
+    /* gives back the count that reading took */
+
+    ngx_http_finalize_request(r, NGX_DONE);
+
+    return NGX_DONE;
+}
+
+
+static void
+ngx_http_tally_precontent_body(ngx_http_request_t *r)
+{
+    r->preserve_body = 1;
+
+    r->write_event_handler = ngx_http_core_run_phases;
+    ngx_http_core_run_phases(r);
+}
+
+
+static ngx_int_t
+ngx_http_tally_precontent_signature(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx)
+{
+    ngx_int_t                   rc;
+    ngx_str_t                   detail;
+    ngx_http_tally_loc_conf_t  *conf;
+
+    conf = ngx_http_get_module_loc_conf(r, ngx_http_tally_module);
+
+    ngx_str_null(&detail);
+
+    rc = ngx_http_tally_body_take(r, ctx, &detail);
+
+    if (rc == NGX_DECLINED) {
+        return ngx_http_tally_precontent_refuse(r, ctx,
+                                                TG_PROBLEM_BODY_TOO_LARGE, 0,
+                                                &detail);
+    }
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_tally_signature_verify(r, ctx, &detail);
+    }
+
+    if (rc == NGX_DECLINED) {
+        return ngx_http_tally_precontent_refuse(r, ctx,
+                                                TG_PROBLEM_SIGNATURE_INVALID,
+                                                conf->signature_failure,
+                                                &detail);
+    }
+
+    if (rc != NGX_OK) {
+        return ngx_http_tally_precontent_refuse(r, ctx, TG_PROBLEM_INTERNAL,
+                                                0, NULL);
+    }
+
+    return ngx_http_tally_precontent_call(r, ctx);
+}
+
+
+static ngx_int_t
+ngx_http_tally_precontent_call(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx)
+{
+    ngx_int_t                   rc;
+    ngx_str_t                   detail;
+    enum tg_problem_code        code;
+    ngx_http_tally_call_t      *call;
+    ngx_http_tally_loc_conf_t  *conf;
+
+    conf = ngx_http_get_module_loc_conf(r, ngx_http_tally_module);
+
+    if (conf->rates == NULL || conf->redis == NULL) {
+        return ngx_http_tally_precontent_pass(r, ctx, 1);
+    }
+
+    ngx_str_null(&detail);
+
+    code = TG_PROBLEM_INTERNAL;
+    call = ngx_pcalloc(r->pool, sizeof(ngx_http_tally_call_t));
+
+    rc = call ? ngx_http_tally_admit_build(r, ctx, call, &code, &detail)
+              : NGX_ERROR;
+
+    if (rc == NGX_OK) {
+        rc = ngx_http_tally_op_start(r, ctx, call);
+    }
+
+    switch (rc) {
+
+    case NGX_OK:
+        return ngx_http_tally_precontent_decide(r, ctx);
+
+    case NGX_AGAIN:
+        ngx_http_tally_wait(r, ngx_http_tally_precontent_resume);
+        return NGX_AGAIN;
+
+    case NGX_DECLINED:
+        return ngx_http_tally_precontent_refuse(r, ctx, code, 0, &detail);
+
+    default:
+        return ngx_http_tally_precontent_refuse(r, ctx, TG_PROBLEM_INTERNAL,
+                                                0, NULL);
+    }
+}
+
+
+static void
+ngx_http_tally_precontent_resume(ngx_http_request_t *r)
+{
+    ngx_http_tally_ctx_t  *ctx;
+
+    ctx = ngx_http_tally_find_ctx(r);
+
+    if (ctx == NULL || ctx->state != NGX_HTTP_TALLY_DECIDED) {
+
+        if (ngx_handle_write_event(r->connection->write, 0) != NGX_OK) {
+            ngx_http_finalize_request(r, NGX_ERROR);
+        }
+
+        return;
+    }
+
+    r->read_event_handler = ngx_http_block_reading;
+    r->write_event_handler = ngx_http_core_run_phases;
+
+    ngx_http_core_run_phases(r);
+}
+
+
+static ngx_int_t
+ngx_http_tally_precontent_decide(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx)
+{
+    switch (ctx->outcome) {
+
+    case NGX_HTTP_TALLY_OP_REPLY:
+
+        switch (ctx->reply.verdict) {
+
+        case TG_VERDICT_ACCEPTED:
+            return ngx_http_tally_precontent_pass(r, ctx, 1);
+
+        case TG_VERDICT_LIMITED:
+            return ngx_http_tally_precontent_refuse(r, ctx,
+                                                    TG_PROBLEM_RATE_LIMITED,
+                                                    0, NULL);
+
+        default: /* a call with rates alone has no other verdict */
+            break;
+        }
+
+        break;
+
+    case NGX_HTTP_TALLY_OP_NOT_SENT:
+    case NGX_HTTP_TALLY_OP_BUSY:
+    case NGX_HTTP_TALLY_OP_UNKNOWN:
+        return ngx_http_tally_precontent_away(r, ctx);
+
+    default: /* NGX_HTTP_TALLY_OP_FAULT */
+        break;
+    }
+
+    return ngx_http_tally_precontent_refuse(r, ctx, TG_PROBLEM_INTERNAL, 0,
+                                            NULL);
+}
+
+
+/* no answer of Redis: tally_failure decides */
+
+static ngx_int_t
+ngx_http_tally_precontent_away(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx)
+{
+    ngx_str_t                   detail;
+    ngx_http_tally_loc_conf_t  *conf;
+
+    conf = ngx_http_get_module_loc_conf(r, ngx_http_tally_module);
+
+    if (conf->failure_allow & NGX_HTTP_TALLY_CHECK_RATE) {
+        ngx_http_tally_count(NGX_HTTP_TALLY_METRIC_RATE_UNCHECKED);
+
+        return ngx_http_tally_precontent_pass(r, ctx, 0);
+    }
+
+    if (ctx->outcome == NGX_HTTP_TALLY_OP_UNKNOWN) {
+        ngx_str_set(&detail, "Redis did not answer in time, so that the rate "
+                             "could not be checked. The request was not "
+                             "passed on. Try again later.");
+
+    } else {
+        ngx_http_tally_op_detail(r, ctx, &detail);
+    }
+
+    return ngx_http_tally_precontent_refuse(r, ctx,
+                                            TG_PROBLEM_REDIS_UNAVAILABLE, 0,
+                                            &detail);
+}
+
+
+static ngx_int_t
+ngx_http_tally_precontent_pass(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx, ngx_uint_t checked)
+{
+    ctx->policy = ngx_http_get_module_loc_conf(r, ngx_http_tally_module);
+    ctx->state = NGX_HTTP_TALLY_ANSWERED;
+
+    ngx_str_set(&ctx->decision, "passed");
+
+    if (checked) {
+        ngx_str_set(&ctx->reason, "accepted");
+
+    } else {
+        ngx_str_set(&ctx->reason, "rate_unchecked");
+    }
+
+    ngx_http_tally_count(NGX_HTTP_TALLY_METRIC_PASSED);
+
+    return NGX_DECLINED;
+}
+
+
+/* a phase handler must not return what sending the answer returned */
+
+static ngx_int_t
+ngx_http_tally_precontent_refuse(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx, enum tg_problem_code code, ngx_uint_t status,
+    ngx_str_t *detail)
+{
+    ngx_http_finalize_request(r, ngx_http_tally_refuse(r, ctx, code, status,
+                                                       detail));
+
+    return NGX_DONE;
+}
