@@ -58,7 +58,9 @@ static void settled(struct tg_engine *e, struct tg_posting *p)
 {
     switch (p->state) {
     case TG_POSTING_SENT:
-        if (e->draining) { /* no byte went: no need to leave it in doubt */
+        /* No byte went yet. Stopping, or a commit so late that the destination may have forgotten
+         * the key: take it back. */
+        if (e->draining || (p->doubt && !tg_engine_resend_is_safe(e, p))) {
             tg_engine_release_slot(e, p);
             uncount_attempt(p);
             try_later(e, p, 0);
@@ -84,20 +86,31 @@ static bool is_loadable(enum tg_posting_state s)
            s == TG_POSTING_IN_DOUBT;
 }
 
+/* A due time from a wrong clock must not hold it for years. */
+static void wait_bounded(struct tg_engine *e, struct tg_posting *p)
+{
+    if (p->due_ms > e->now_ms + TG_RETRY_AFTER_MAX_MS) {
+        p->due_ms = e->now_ms + TG_RETRY_AFTER_MAX_MS;
+    }
+    tg_engine_wait(e, p);
+}
+
 static int on_loaded(struct tg_engine *e, const struct tg_engine_posting *from)
 {
     struct tg_posting *p;
+    int64_t soonest_ms;
 
     if (!is_loadable(from->state) || tg_engine_room(e, from->destination) == 0 ||
         tg_engine_find(e, from->id) != NULL) {
         return -1;
     }
+    soonest_ms = e->now_ms + delay_ms(e, from->attempt, 0);
     p = tg_engine_take(e, from->id, from->destination, from->state);
     p->attempt = from->attempt;
     p->first_sent_ms = from->first_sent_ms;
     switch (from->state) {
     case TG_POSTING_SENT: /* the process died between the mark and the answer */
-        into_doubt(e, p, delay_ms(e, p->attempt, 0));
+        into_doubt(e, p, soonest_ms - e->now_ms);
         break;
     case TG_POSTING_IN_DOUBT:
         p->doubt = true;
@@ -105,15 +118,12 @@ static int on_loaded(struct tg_engine *e, const struct tg_engine_posting *from)
             exception_from_doubt(e, p, TG_PE_LOOKUP_GAVE_UP);
             break;
         }
-        p->due_ms = e->now_ms + delay_ms(e, p->attempt, 0);
-        tg_engine_wait(e, p);
+        p->due_ms = from->due_ms > soonest_ms ? from->due_ms : soonest_ms;
+        wait_bounded(e, p);
         break;
-    case TG_POSTING_RETRY: /* a due time from a wrong clock must not hold it for years */
+    case TG_POSTING_RETRY:
         p->due_ms = from->due_ms;
-        if (p->due_ms > e->now_ms + TG_RETRY_AFTER_MAX_MS) {
-            p->due_ms = e->now_ms + TG_RETRY_AFTER_MAX_MS;
-        }
-        tg_engine_wait(e, p);
+        wait_bounded(e, p);
         break;
     default:
         tg_engine_enqueue(e, p);

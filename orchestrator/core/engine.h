@@ -50,7 +50,7 @@ struct tg_engine_posting {
     uint32_t destination;        /* index */
     enum tg_posting_state state; /* READY, SENT, RETRY or IN_DOUBT */
     unsigned attempt;            /* see struct tg_action */
-    int64_t due_ms;              /* RETRY */
+    int64_t due_ms;              /* RETRY: the next send; IN_DOUBT: the next look-up */
     int64_t first_sent_ms;       /* when it was first marked sent; 0: never */
 };
 
@@ -115,7 +115,7 @@ struct tg_action {
     enum tg_posting_state from;  /* MARK */
     enum tg_posting_state state; /* MARK: to */
     unsigned attempt;
-    int64_t due_ms;        /* MARK to RETRY; else 0 */
+    int64_t due_ms;        /* MARK to RETRY or IN_DOUBT; else 0 */
     const char *exception; /* MARK to EXCEPTION: code of conf/catalogue.yaml, static */
 };
 

@@ -17,7 +17,7 @@ void tg_engine_tell(struct tg_engine *e, struct tg_posting *p, enum tg_posting_e
     step->from = p->state;
     step->to = next;
     step->attempt = p->attempt;
-    step->due_ms = next == TG_POSTING_RETRY ? p->due_ms : 0;
+    step->due_ms = next == TG_POSTING_RETRY || next == TG_POSTING_IN_DOUBT ? p->due_ms : 0;
     step->exception = exception;
     p->path_len++;
     tg_engine_set_state(e, p, next);

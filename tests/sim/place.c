@@ -64,7 +64,7 @@ void sim_place_lookup(struct sim *s, uint32_t row)
     sim_at(s, s->now_ms + sim_between(s, 1, 100), SIM_EV_ARRIVE, q, 0, 0);
 }
 
-static void take_effect(struct sim *s, struct sim_row *r)
+static void take_effect(struct sim *s, struct sim_row *r, uint32_t request)
 {
     struct sim_place *p = &s->places[r->place];
 
@@ -72,7 +72,7 @@ static void take_effect(struct sim *s, struct sim_row *r)
     r->landed_ms = s->now_ms;
     r->working = false;
     sim_trace(s, "row %u effect %u", (unsigned)(r - s->rows), r->effects);
-    if (r->absent_said) {
+    if (s->requests[request].sent_ms < r->absent_ms) {
         sim_see(s, SIM_SEEN_LATE_LANDING);
     }
     if (tg_decimal_add(p->book, r->amount, &p->book) != 0) {
@@ -89,7 +89,7 @@ void sim_place_land(struct sim *s, uint32_t request)
         r->working = false;
         return;
     }
-    take_effect(s, r);
+    take_effect(s, r, request);
 }
 
 static void arrive_lookup(struct sim *s, uint32_t q)
@@ -145,7 +145,7 @@ static void execute(struct sim *s, struct sim_row *r, uint32_t q)
         answer(s, q, took_ms + 1, TG_OUTCOME_POSTED, 0);
         return;
     }
-    take_effect(s, r);
+    take_effect(s, r, q);
     if (sim_chance(s, 6)) {
         return; /* connection gone: the time-out speaks */
     }

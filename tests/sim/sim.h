@@ -138,7 +138,8 @@ struct sim_row {
     bool key_rejected;
     bool poisoned; /* rejected for good, from poisoned_ms on */
     int64_t poisoned_ms;
-    bool absent_said; /* to this process */
+    bool absent_said;  /* by a look-up, to this process */
+    int64_t absent_ms; /* when it was last said, to any */
 };
 
 struct sim_place {
