@@ -57,7 +57,6 @@
 #define NGX_HTTP_TALLY_MEDIA_MAX          16     /* media= of one publish */
 #define NGX_HTTP_TALLY_ISS_MAX            512    /* bytes of an iss claim */
 #define NGX_HTTP_TALLY_CLAIM_MAX          4096   /* bytes of $tally_claim_X */
-#define NGX_HTTP_TALLY_PASSWORD_MAX       511
 #define NGX_HTTP_TALLY_DB_MAX             1023
 #define NGX_HTTP_TALLY_TIMEOUT_MAX_MS     60000
 #define NGX_HTTP_TALLY_LEEWAY_MAX_S       300
@@ -296,6 +295,9 @@ struct ngx_http_tally_ctx_s {
     ngx_http_tally_op_t         *op;             /* while WAITING */
     ngx_http_tally_outcome_e     outcome;
     struct tg_admit_reply        reply;
+    ngx_msec_t                   redis_sent_at;  /* set by op_start */
+    ngx_msec_t                   redis_ms;       /* until outcome, */
+    unsigned                     redis_timed:1;  /* when there was a call */
 
     /* for the log and the answer */
     ngx_str_t                    decision;       /* accepted refused error */

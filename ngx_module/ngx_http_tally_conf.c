@@ -458,7 +458,7 @@ ngx_http_tally_check_body(ngx_conf_t *cf, ngx_http_tally_at_t *at,
                                       clcf->client_max_body_size);
     }
 
-    if (clcf->client_body_in_file_only != NGX_HTTP_REQUEST_BODY_FILE_OFF) {
+    if (clcf->client_body_in_file_only) {
         return ngx_http_tally_fail_at(cf, at,
                                       "%s: client_body_in_file_only is on, "
                                       "expected off", directive);

@@ -129,8 +129,7 @@ ngx_http_tally_rate(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         != 0)
     {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
-                           "%V: \"%V\" is not accepted: %s, expected "
-                           "N followed by r/s, r/m, r/h or r/d",
+                           "%V: \"%V\" is not accepted: %s",
                            &cmd->name, &words[1], err.text);
         return NGX_CONF_ERROR;
     }

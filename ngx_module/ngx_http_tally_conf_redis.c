@@ -11,6 +11,8 @@
 #define NGX_HTTP_TALLY_REDIS_URLS                                             \
     "redis://HOST[:PORT][/DB] or unix:PATH"
 
+#define NGX_HTTP_TALLY_PASSWORD_FILE_MAX  511
+
 
 static ngx_http_tally_redis_t *ngx_http_tally_redis_find(
     ngx_http_tally_main_conf_t *mcf, ngx_str_t *name);
@@ -318,7 +320,7 @@ ngx_http_tally_redis_password(ngx_conf_t *cf, ngx_command_t *cmd,
     }
 
     if (!ngx_is_file(&fi) || ngx_file_size(&fi) < 1
-        || ngx_file_size(&fi) > NGX_HTTP_TALLY_PASSWORD_MAX)
+        || ngx_file_size(&fi) > NGX_HTTP_TALLY_PASSWORD_FILE_MAX)
     {
         return ngx_http_tally_bad(cf, cmd, name, "password_file= with one "
                                   "line of 1 to 511 bytes");

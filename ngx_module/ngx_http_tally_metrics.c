@@ -113,7 +113,8 @@ ngx_int_t
 ngx_http_tally_metrics_handler(ngx_http_request_t *r)
 {
     ngx_int_t                     rc;
-    ngx_str_t                     body, allow;
+    ngx_str_t                     body;
+    ngx_http_tally_ctx_t         *ctx;
     ngx_http_complex_value_t      cv;
     ngx_http_tally_main_conf_t   *mcf;
 
@@ -121,13 +122,13 @@ ngx_http_tally_metrics_handler(ngx_http_request_t *r)
                                         "charset=utf-8");
 
     if (!(r->method & (NGX_HTTP_GET|NGX_HTTP_HEAD))) {
-        ngx_str_set(&allow, "GET, HEAD");
-
-        if (ngx_http_tally_push_header(r, "Allow", &allow) != NGX_OK) {
+        ctx = ngx_http_tally_get_ctx(r);
+        if (ctx == NULL) {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
 
-        return NGX_HTTP_NOT_ALLOWED;
+        return ngx_http_tally_refuse(r, ctx, TG_PROBLEM_METHOD_NOT_ALLOWED, 0,
+                                     NULL);
     }
 
     rc = ngx_http_discard_request_body(r);

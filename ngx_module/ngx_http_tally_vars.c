@@ -379,3 +379,31 @@ ngx_http_tally_var_rate_remaining(ngx_http_request_t *r,
     return ngx_http_tally_var_set(v, p,
                                   (size_t) (ngx_sprintf(p, "%L", left) - p));
 }
+
+
+/* seconds with milliseconds, like $upstream_response_time */
+
+static ngx_int_t
+ngx_http_tally_var_redis_time(ngx_http_request_t *r,
+    ngx_http_variable_value_t *v, uintptr_t data)
+{
+    u_char                *p;
+    ngx_http_tally_ctx_t  *ctx;
+
+    ctx = ngx_http_tally_find_ctx(r);
+
+    if (ctx == NULL || !ctx->redis_timed) {
+        return ngx_http_tally_var_none(v);
+    }
+
+    p = ngx_pnalloc(r->pool, NGX_TIME_T_LEN + 4);
+    if (p == NULL) {
+        return NGX_ERROR;
+    }
+
+    return ngx_http_tally_var_set(v, p,
+                                  (size_t) (ngx_sprintf(p, "%M.%03M",
+                                                        ctx->redis_ms / 1000,
+                                                        ctx->redis_ms % 1000)
+                                            - p));
+}
