@@ -169,5 +169,11 @@ ngx_int_t ngx_http_tally_body_take(ngx_http_request_t *r,
 void ngx_http_tally_wait(ngx_http_request_t *r,
     ngx_http_event_handler_pt resume);
 
+/* 500 and 429; what they return goes to ngx_http_finalize_request. */
+ngx_int_t ngx_http_tally_fault(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx);
+ngx_int_t ngx_http_tally_limited(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx);
+
 
 #endif /* _NGX_HTTP_TALLY_LINK_H_INCLUDED_ */

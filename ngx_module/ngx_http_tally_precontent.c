@@ -32,6 +32,8 @@ static ngx_int_t ngx_http_tally_precontent_away(ngx_http_request_t *r,
     ngx_http_tally_ctx_t *ctx);
 static ngx_int_t ngx_http_tally_precontent_pass(ngx_http_request_t *r,
     ngx_http_tally_ctx_t *ctx, ngx_uint_t checked);
+static ngx_int_t ngx_http_tally_precontent_fault(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx);
 static ngx_int_t ngx_http_tally_precontent_refuse(ngx_http_request_t *r,
     ngx_http_tally_ctx_t *ctx, enum tg_problem_code code, ngx_uint_t status,
     ngx_str_t *detail);
@@ -82,8 +84,7 @@ ngx_http_tally_precontent_handler(ngx_http_request_t *r)
         ngx_log_error(NGX_LOG_ALERT, r->connection->log, 0,
                       "tally: content was reached without an access check");
 
-        return ngx_http_tally_precontent_refuse(r, ctx, TG_PROBLEM_INTERNAL,
-                                                0, NULL);
+        return ngx_http_tally_precontent_fault(r, ctx);
     }
 
     /* whom another module has let in ("satisfy any") needs no signature */
@@ -182,8 +183,7 @@ ngx_http_tally_precontent_signature(ngx_http_request_t *r,
     }
 
     if (rc != NGX_OK) {
-        return ngx_http_tally_precontent_refuse(r, ctx, TG_PROBLEM_INTERNAL,
-                                                0, NULL);
+        return ngx_http_tally_precontent_fault(r, ctx);
     }
 
     return ngx_http_tally_precontent_call(r, ctx);
@@ -231,8 +231,7 @@ ngx_http_tally_precontent_call(ngx_http_request_t *r,
         return ngx_http_tally_precontent_refuse(r, ctx, code, 0, &detail);
 
     default:
-        return ngx_http_tally_precontent_refuse(r, ctx, TG_PROBLEM_INTERNAL,
-                                                0, NULL);
+        return ngx_http_tally_precontent_fault(r, ctx);
     }
 }
 
@@ -274,9 +273,8 @@ ngx_http_tally_precontent_decide(ngx_http_request_t *r,
             return ngx_http_tally_precontent_pass(r, ctx, 1);
 
         case TG_VERDICT_LIMITED:
-            return ngx_http_tally_precontent_refuse(r, ctx,
-                                                    TG_PROBLEM_RATE_LIMITED,
-                                                    0, NULL);
+            ngx_http_finalize_request(r, ngx_http_tally_limited(r, ctx));
+            return NGX_DONE;
 
         default: /* a call with rates alone has no other verdict */
             break;
@@ -293,8 +291,7 @@ ngx_http_tally_precontent_decide(ngx_http_request_t *r,
         break;
     }
 
-    return ngx_http_tally_precontent_refuse(r, ctx, TG_PROBLEM_INTERNAL, 0,
-                                            NULL);
+    return ngx_http_tally_precontent_fault(r, ctx);
 }
 
 
@@ -349,6 +346,16 @@ ngx_http_tally_precontent_pass(ngx_http_request_t *r,
     ngx_http_tally_count(NGX_HTTP_TALLY_METRIC_PASSED);
 
     return NGX_DECLINED;
+}
+
+
+static ngx_int_t
+ngx_http_tally_precontent_fault(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx)
+{
+    ngx_http_finalize_request(r, ngx_http_tally_fault(r, ctx));
+
+    return NGX_DONE;
 }
 
 

@@ -70,6 +70,7 @@ static ngx_int_t
 ngx_http_tally_publish_check(ngx_http_request_t *r, ngx_http_tally_ctx_t *ctx)
 {
     ngx_int_t                   rc;
+    ngx_str_t                   detail;
     ngx_http_tally_loc_conf_t  *conf;
 
     conf = ngx_http_get_module_loc_conf(r, ngx_http_tally_module);
@@ -91,7 +92,7 @@ ngx_http_tally_publish_check(ngx_http_request_t *r, ngx_http_tally_ctx_t *ctx)
             return rc;
         }
 
-        return ngx_http_tally_refuse(r, ctx, TG_PROBLEM_INTERNAL, 0, NULL);
+        return ngx_http_tally_fault(r, ctx);
     }
 
     if (r->method != NGX_HTTP_POST) {
@@ -102,8 +103,10 @@ ngx_http_tally_publish_check(ngx_http_request_t *r, ngx_http_tally_ctx_t *ctx)
             return rc;
         }
 
+        ngx_str_set(&detail, "events are sent with POST");
+
         return ngx_http_tally_refuse(r, ctx, TG_PROBLEM_METHOD_NOT_ALLOWED, 0,
-                                     NULL);
+                                     &detail);
     }
 
     return NGX_OK;
@@ -190,7 +193,7 @@ ngx_http_tally_publish_run(ngx_http_request_t *r, ngx_http_tally_ctx_t *ctx)
         return ngx_http_tally_refuse(r, ctx, code, 0, &detail);
 
     default:
-        return ngx_http_tally_refuse(r, ctx, TG_PROBLEM_INTERNAL, 0, NULL);
+        return ngx_http_tally_fault(r, ctx);
     }
 }
 
@@ -333,7 +336,7 @@ ngx_http_tally_publish_answer(ngx_http_request_t *r,
                                      &detail);
 
     default: /* NGX_HTTP_TALLY_OP_FAULT */
-        return ngx_http_tally_refuse(r, ctx, TG_PROBLEM_INTERNAL, 0, NULL);
+        return ngx_http_tally_fault(r, ctx);
     }
 }
 
@@ -369,11 +372,45 @@ ngx_http_tally_publish_verdict(ngx_http_request_t *r,
                                      0, &detail);
 
     case TG_VERDICT_LIMITED:
-        return ngx_http_tally_refuse(r, ctx, TG_PROBLEM_RATE_LIMITED, 0, NULL);
+        return ngx_http_tally_limited(r, ctx);
 
     default: /* TG_VERDICT_CONTRACT does not come here */
         break;
     }
 
-    return ngx_http_tally_refuse(r, ctx, TG_PROBLEM_INTERNAL, 0, NULL);
+    return ngx_http_tally_fault(r, ctx);
+}
+
+
+ngx_int_t
+ngx_http_tally_fault(ngx_http_request_t *r, ngx_http_tally_ctx_t *ctx)
+{
+    ngx_str_t  detail;
+
+    ngx_str_set(&detail, "the edge's error log says more");
+
+    return ngx_http_tally_refuse(r, ctx, TG_PROBLEM_INTERNAL, 0, &detail);
+}
+
+
+ngx_int_t
+ngx_http_tally_limited(ngx_http_request_t *r, ngx_http_tally_ctx_t *ctx)
+{
+    ngx_str_t   detail;
+    ngx_uint_t  i;
+
+    ngx_str_set(&detail, "wait as long as Retry-After says; this request "
+                         "was not counted");
+
+    for (i = 0; i < ctx->reply.rate_count; i++) {
+
+        if ((ctx->reply.violated & (1U << i))
+            && ctx->reply.rates[i].retry_after_us < 0)
+        {
+            ngx_str_set(&detail, "the request costs more than the rate ever "
+                                 "allows at once; make it smaller");
+        }
+    }
+
+    return ngx_http_tally_refuse(r, ctx, TG_PROBLEM_RATE_LIMITED, 0, &detail);
 }
