@@ -268,6 +268,7 @@ struct ngx_http_tally_ctx_s {
     unsigned                     has_token:1;
     unsigned                     counted:1;      /* in REQUESTS */
     unsigned                     denied:1;       /* by us, satisfy any */
+    unsigned                     answered:1;     /* our own answer is made */
     unsigned                     replaced:1;     /* by the body filter */
     enum tg_problem_code         denied_code;
     ngx_str_t                    denied_detail;

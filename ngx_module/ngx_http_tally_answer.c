@@ -45,6 +45,7 @@ ngx_http_tally_refuse(ngx_http_request_t *r, ngx_http_tally_ctx_t *ctx,
     }
 
     ctx->state = NGX_HTTP_TALLY_ANSWERED;
+    ctx->answered = 1;
 
     ngx_http_tally_note_refusal(r, ctx, code, status, detail);
 
@@ -72,6 +73,7 @@ ngx_http_tally_accept(ngx_http_request_t *r, ngx_http_tally_ctx_t *ctx)
     static ngx_str_t  type = ngx_string("application/json");
 
     ctx->state = NGX_HTTP_TALLY_ANSWERED;
+    ctx->answered = 1;
     replay = (ctx->reply.verdict == TG_VERDICT_REPLAY);
 
     ngx_str_set(&ctx->decision, "accepted");

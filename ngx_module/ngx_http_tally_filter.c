@@ -66,7 +66,7 @@ ngx_http_tally_header_filter(ngx_http_request_t *r)
         return NGX_ERROR;
     }
 
-    if (ctx->state != NGX_HTTP_TALLY_ANSWERED
+    if (!ctx->answered
         && ngx_http_tally_is_own_page(r)
         && ngx_http_tally_page_code(r, ctx, &code, &detail))
     {
@@ -138,6 +138,7 @@ ngx_http_tally_replace(ngx_http_request_t *r, ngx_http_tally_ctx_t *ctx,
     }
 
     ctx->state = NGX_HTTP_TALLY_ANSWERED;
+    ctx->answered = 1;
 
     ngx_http_tally_note_refusal(r, ctx, code, r->headers_out.status, detail);
 

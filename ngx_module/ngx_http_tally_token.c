@@ -29,6 +29,7 @@ typedef struct {
 } ngx_http_tally_refusal_t;
 
 
+static void ngx_http_tally_forget(ngx_http_tally_ctx_t *ctx);
 static ngx_int_t ngx_http_tally_no(ngx_http_tally_refusal_t *no,
     enum tg_problem_code code, const char *detail);
 static ngx_int_t ngx_http_tally_check_token(ngx_http_request_t *r,
@@ -91,12 +92,7 @@ ngx_http_tally_access_handler(ngx_http_request_t *r)
 
     /* what an earlier location's policy found out is void under this one */
 
-    tg_jwt_clear(&ctx->jwt);
-    ctx->has_token = 0;
-    ngx_str_null(&ctx->client);
-    ngx_str_null(&ctx->subject);
-    ngx_str_null(&ctx->scope);
-    ngx_str_null(&ctx->tenant);
+    ngx_http_tally_forget(ctx);
 
     if (lcf->auth) {
         rc = ngx_http_tally_check_token(r, ctx, lcf, &no);
@@ -131,6 +127,20 @@ ngx_http_tally_access_handler(ngx_http_request_t *r)
     /* rates alone let nobody in whom "satisfy any" would keep out */
 
     return (lcf->auth || lcf->signature) ? NGX_OK : NGX_DECLINED;
+}
+
+
+static void
+ngx_http_tally_forget(ngx_http_tally_ctx_t *ctx)
+{
+    tg_jwt_clear(&ctx->jwt);
+    ctx->has_token = 0;
+
+    ngx_str_null(&ctx->client);
+    ngx_str_null(&ctx->tenant);
+    ngx_str_null(&ctx->subject);
+    ngx_str_null(&ctx->scope);
+    ngx_str_null(&ctx->secret_name);
 }
 
 
@@ -555,6 +565,9 @@ ngx_http_tally_deny(ngx_http_request_t *r, ngx_http_tally_ctx_t *ctx,
         {
             return NGX_HTTP_INTERNAL_SERVER_ERROR;
         }
+
+        /* whoever lets it in now does so without a name of ours */
+        ngx_http_tally_forget(ctx);
 
         return (ngx_int_t) status;
     }
