@@ -53,17 +53,21 @@ static void uncount_attempt(struct tg_posting *p)
     }
 }
 
+void tg_engine_take_back(struct tg_engine *e, struct tg_posting *p)
+{
+    tg_engine_release_slot(e, p);
+    uncount_attempt(p);
+    try_later(e, p, 0);
+}
+
 /* All its marks are on disk. */
 static void settled(struct tg_engine *e, struct tg_posting *p)
 {
     switch (p->state) {
     case TG_POSTING_SENT:
-        /* No byte went yet. Stopping, or a commit so late that the destination may have forgotten
-         * the key: take it back. */
-        if (e->draining || (p->doubt && !tg_engine_resend_is_safe(e, p))) {
-            tg_engine_release_slot(e, p);
-            uncount_attempt(p);
-            try_later(e, p, 0);
+        /* A commit so late that the destination may have forgotten the key. */
+        if (p->doubt && !tg_engine_resend_is_safe(e, p)) {
+            tg_engine_take_back(e, p);
         } else {
             tg_engine_emit(e, p, TG_ACT_SEND);
         }

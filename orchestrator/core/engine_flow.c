@@ -77,6 +77,15 @@ void tg_engine_enqueue(struct tg_engine *e, struct tg_posting *p)
     tg_engine_touch(e, d);
 }
 
+void tg_engine_ask(struct tg_engine *e, struct tg_posting *p)
+{
+    struct tg_destination *d = &e->destinations[p->destination];
+
+    tg_engine_set_phase(e, p, TG_PHASE_ASKING);
+    tg_heap_push(&d->asks, &p->node, p->id, 0);
+    tg_engine_touch(e, d);
+}
+
 void tg_engine_wait(struct tg_engine *e, struct tg_posting *p)
 {
     tg_engine_set_phase(e, p, TG_PHASE_TIMER);
@@ -199,16 +208,13 @@ static void fire_timers(struct tg_engine *e)
 
     while ((top = tg_heap_top(&e->timers)) != NULL && top->key <= e->now_ms) {
         struct tg_posting *p = top->owner;
-        struct tg_destination *d = &e->destinations[p->destination];
 
         tg_heap_remove(&e->timers, top);
         if (p->state == TG_POSTING_RETRY) {
             tg_engine_enqueue(e, p);
-            continue;
+        } else {
+            tg_engine_ask(e, p);
         }
-        tg_engine_set_phase(e, p, TG_PHASE_ASKING);
-        tg_heap_push(&d->asks, &p->node, p->id, 0);
-        tg_engine_touch(e, d);
     }
     while ((top = tg_heap_top(&e->destination_timers)) != NULL && top->key <= e->now_ms) {
         tg_heap_remove(&e->destination_timers, top);
@@ -228,6 +234,21 @@ static struct tg_action *append(struct tg_actions *out, enum tg_action_kind kind
                             .state = p->state,
                             .attempt = p->attempt};
     return a;
+}
+
+/* What was about to go out when draining began. False: it is to be written after all. */
+static bool hold_back(struct tg_engine *e, struct tg_posting *p)
+{
+    if (!e->draining || (p->emit != TG_ACT_SEND && p->emit != TG_ACT_LOOKUP)) {
+        return false;
+    }
+    if (p->emit == TG_ACT_SEND) {
+        tg_engine_take_back(e, p);
+        return true;
+    }
+    tg_engine_release_slot(e, p);
+    tg_engine_ask(e, p);
+    return true;
 }
 
 /* Writes one posting's action and moves it to the phase that follows. */
@@ -288,6 +309,8 @@ void tg_engine_run(struct tg_engine *e, struct tg_actions *out)
         if (e->emit_first == TG_NO_POSTING) {
             e->emit_last = TG_NO_POSTING;
         }
-        write_out(e, p, out);
+        if (!hold_back(e, p)) {
+            write_out(e, p, out);
+        }
     }
 }

@@ -132,10 +132,13 @@ void tg_engine_emit(struct tg_engine *e, struct tg_posting *p, enum tg_action_ki
 void tg_engine_emit_first(struct tg_engine *e, struct tg_posting *p, enum tg_action_kind kind);
 void tg_engine_touch(struct tg_engine *e, struct tg_destination *d);
 void tg_engine_enqueue(struct tg_engine *e, struct tg_posting *p); /* waits for its turn */
+void tg_engine_ask(struct tg_engine *e, struct tg_posting *p);     /* likewise, for a look-up */
 void tg_engine_wait(struct tg_engine *e, struct tg_posting *p);    /* until due_ms */
 void tg_engine_release_slot(struct tg_engine *e, struct tg_posting *p);
 /* May the same key be sent again after a look-up said absent? */
 bool tg_engine_resend_is_safe(const struct tg_engine *e, const struct tg_posting *p);
+/* Marked sent, but no byte went (engine.c). */
+void tg_engine_take_back(struct tg_engine *e, struct tg_posting *p);
 /* Due timers, destinations' turns, then actions as far as there is room. */
 void tg_engine_run(struct tg_engine *e, struct tg_actions *out);
 

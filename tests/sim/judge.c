@@ -52,12 +52,26 @@ void sim_judge_mark(struct sim *s, const struct tg_action *a)
     }
 }
 
+void sim_judge_cancel(struct sim *s, uint32_t row)
+{
+    const struct sim_row *r = &s->rows[row];
+
+    if (!is_edge(r->told, TG_POSTING_CANCELLED) ||
+        (r->told == TG_POSTING_READY && r->first_sent_ms != 0)) {
+        sim_fault(s, "posting %lld is cancelled while %s", (long long)r->id,
+                  tg_posting_state_name(r->told));
+    }
+}
+
 void sim_judge_send(struct sim *s, uint32_t row, const struct tg_action *a)
 {
     const struct sim_row *r = &s->rows[row];
     const struct sim_place *p = &s->places[r->place];
 
     sim_trace(s, "row %u send", row);
+    if (s->stopping) {
+        sim_fault(s, "posting %lld is sent while stopping", (long long)r->id);
+    }
     if (r->state != TG_POSTING_SENT || r->attempt != a->attempt) {
         sim_fault(s, "posting %lld is sent while the journal has %s, attempt %u", (long long)r->id,
                   tg_posting_state_name(r->state), r->attempt);

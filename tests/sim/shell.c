@@ -82,6 +82,24 @@ void sim_shell_durable(struct sim *s, uint32_t group)
     journal_begin(s);
 }
 
+/* A clean stop ends when nothing is out and the journal has written everything. */
+static void finish_stop(struct sim *s)
+{
+    if (!s->stopping || !s->alive || !tg_engine_is_quiet(s->engine) || s->mark_count > 0) {
+        return;
+    }
+    sim_see(s, SIM_SEEN_DRAINED);
+    for (uint32_t i = 0; i < s->row_count; i++) {
+        if (s->rows[i].state == TG_POSTING_SENT) {
+            sim_fault(s, "posting %lld is left sent by a clean stop", (long long)s->rows[i].id);
+        }
+    }
+    sim_trace(s, "stopped");
+    s->alive = false;
+    s->epoch++;
+    sim_at(s, s->now_ms + sim_between(s, 1, 60000), SIM_EV_START, 0, 0, 0);
+}
+
 static void feed_marked(struct sim *s, uint32_t row)
 {
     const struct tg_engine_event ev = {.kind = TG_EV_MARKED, .id = s->rows[row].id};
@@ -111,6 +129,7 @@ void sim_shell_notice(struct sim *s, uint32_t group)
             feed_marked(s, done[i].row);
         }
     }
+    finish_stop(s);
 }
 
 static void add_mark(struct sim *s, const struct sim_mark *m)
@@ -247,18 +266,7 @@ void sim_shell_feed(struct sim *s, const struct tg_engine_event *ev)
         do_action(s, &todo[i]);
     }
     journal_begin(s);
-    if (s->stopping && s->alive && tg_engine_is_quiet(s->engine) && s->mark_count == 0) {
-        sim_see(s, SIM_SEEN_DRAINED);
-        for (uint32_t i = 0; i < s->row_count; i++) {
-            if (s->rows[i].state == TG_POSTING_SENT) {
-                sim_fault(s, "posting %lld is left sent by a clean stop", (long long)s->rows[i].id);
-            }
-        }
-        sim_trace(s, "stopped");
-        s->alive = false;
-        s->epoch++;
-        sim_at(s, s->now_ms + sim_between(s, 1, 60000), SIM_EV_START, 0, 0, 0);
-    }
+    finish_stop(s);
 }
 
 /* ---- life of the process ---- */
@@ -426,6 +434,9 @@ void sim_shell_cancel(struct sim *s, uint32_t row)
         return;
     }
     sim_trace(s, "row %u cancelled", row);
+    if (!r->held) {
+        sim_judge_cancel(s, row);
+    }
     sim_see(s, SIM_SEEN_CANCELLED);
     r->held = false;
     m.from = r->told;

@@ -243,6 +243,7 @@ void sim_place_land(struct sim *s, uint32_t request);
 /* ---- judge.c ---- */
 void sim_judge_mark(struct sim *s, const struct tg_action *a);
 void sim_judge_send(struct sim *s, uint32_t row, const struct tg_action *a);
+void sim_judge_cancel(struct sim *s, uint32_t row); /* it was granted */
 void sim_judge_end(struct sim *s);
 
 #endif

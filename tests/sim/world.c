@@ -159,8 +159,9 @@ static void make_rows(struct sim *s)
         r->poisoned = sim_below(s, 100) < 10;
         r->poisoned_ms = sim_below(s, 2) == 0 ? 0 : at_ms + sim_between(s, 0, 300000);
         sim_at(s, at_ms, SIM_EV_PLAN, i, 0, 0);
-        if (sim_chance(s, 10)) {
-            sim_at(s, at_ms + sim_between(s, 0, 60000), SIM_EV_CANCEL, i, 0, 0);
+        if (sim_chance(s, 15)) {
+            sim_at(s, at_ms + sim_between(s, 0, sim_below(s, 2) == 0 ? 5000 : 300000),
+                   SIM_EV_CANCEL, i, 0, 0);
         }
     }
 }
