@@ -134,8 +134,8 @@ static void test_other_kinds_are_passed_over(void **state)
 {
     static const char *const jwks[] = {
         "{\"kty\":\"oct\",\"k\":\"c2VjcmV0\",\"alg\":\"HS256\"}",
-        "{\"kty\":\"OKP\",\"crv\":\"X25519\",\"x\":\"11qYAYKxCrfVS_"
-        "7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}",
+        ("{\"kty\":\"OKP\",\"crv\":\"X25519\","
+         "\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}"),
         "{\"kty\":\"OKP\",\"crv\":\"Ed448\",\"x\":\"AAAA\"}",
         "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AAAA\"}",
         "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":5}",
