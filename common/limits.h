@@ -81,7 +81,8 @@
 #define TG_INTAKE_TRIM_ACKS 1000
 #define TG_INTAKE_TRIM_MS 10000
 #define TG_INTAKE_GAUGE_MS 5000
-#define TG_OBJECT_VERSIONS_MAX 1000 /* of one object, looked at for one decision */
+#define TG_INTAKE_ERROR_WAIT_MS 1000 /* after an error of Redis that a new try may cure */
+#define TG_INTAKE_EXCEPTIONS_MAX 1000 /* open ones of one object, closed by a later version */
 #define TG_REDIS_CONNECT_MS 1000
 #define TG_REDIS_REPLY_MS 10000 /* a link without an answer for so long is dropped */
 #define TG_REDIS_BACKOFF_BASE_MS 50
@@ -94,6 +95,7 @@
 #define TG_DESTINATIONS_PER_TENANT_MAX 64
 #define TG_POSTINGS_PER_OBJECT_MAX 16
 #define TG_VIOLATIONS_MAX 64
+#define TG_VIOLATION_MESSAGE_MAX_BYTES 1000
 #define TG_VALIDATE_ARRAY_MAX 500 /* POST /v1/time-entries/validate */
 
 /* --- orchestrator: rules --- */
@@ -107,12 +109,13 @@
 #define TG_RE_PATTERN_MAX_BYTES 1024
 #define TG_RE_SUBJECT_MAX_BYTES 65536
 #define TG_LUA_STRING_MAX_BYTES (1024 * 1024)
-#define TG_LUA_BLOCK_MAX_BYTES (4 * 1024 * 1024) /* one allocation: bounds what one step can cost  \
-                                                  */
-#define TG_LUA_CPU_MAX_MS 2000                   /* one call; the instruction budget comes first */
-#define TG_LUA_HOOK_INSTRUCTIONS 1000            /* between two looks at the budget */
-#define TG_LUA_MESSAGE_MAX_BYTES 400             /* of a rule's own error */
-#define TG_LUA_JSON_NODES_MAX 20000              /* values in one document to or from a rule */
+#define TG_LUA_BLOCK_MAX_BYTES                                                                     \
+    (2 * 1024 * 1024)                 /* one allocation: bounds what one step can cost             \
+                                       */
+#define TG_LUA_CPU_MAX_MS 2000        /* one call; the instruction budget comes first */
+#define TG_LUA_HOOK_INSTRUCTIONS 1000 /* between two looks at the budget */
+#define TG_LUA_MESSAGE_MAX_BYTES 400  /* of a rule's own error */
+#define TG_LUA_JSON_NODES_MAX 20000   /* values in one document to or from a rule */
 #define TG_RE_HEAP_LIMIT_KIB 1024
 #define TG_RE_CACHE_MAX 64    /* compiled patterns of one state */
 #define TG_RE_CAPTURES_MAX 32 /* the whole match included */
@@ -157,8 +160,8 @@
 
 /* --- orchestrator: dispatch --- */
 #define TG_ENGINE_DESTINATIONS_MAX 640000 /* TG_TENANTS_MAX times those of one */
-#define TG_OPEN_POSTINGS_MAX 8192 /* postings held in memory over all destinations */
-#define TG_DEST_WINDOW_MAX 1024   /* of one destination */
+#define TG_OPEN_POSTINGS_MAX 8192         /* postings held in memory over all destinations */
+#define TG_DEST_WINDOW_MAX 1024           /* of one destination */
 #define TG_DEST_CONCURRENCY_MAX 256
 #define TG_ACTIONS_MAX 4096 /* one step of the engine */
 #define TG_RETRY_ATTEMPTS_MAX 12
@@ -191,10 +194,11 @@
 #define TG_API_REDIS_TIMEOUT_MS 200
 #define TG_API_METRICS_MAX_BYTES (1024 * 1024)
 #define TG_API_BACKLOG 128
-#define TG_API_STOP_MS 5000 /* a stop waits so long for answers in progress */
+#define TG_API_STOP_MS 5000          /* a stop waits so long for answers in progress */
 #define TG_API_OBJECTS_MAX 100       /* objects, and exceptions, shown of one event */
 #define TG_LISTEN_PATH_MAX_BYTES 107 /* sockaddr_un without its NUL */
 #define TG_REDIS_HOST_MAX_BYTES 255
-#define TG_STOP_DEADLINE_MS 20000 /* SIGTERM: finish what is in flight, then leave */
+#define TG_CMD_FILE_MAX_BYTES (256 * 1024) /* a key or key set given to a command */
+#define TG_STOP_DEADLINE_MS 20000          /* SIGTERM: finish what is in flight, then leave */
 
 #endif

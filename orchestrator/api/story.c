@@ -37,6 +37,12 @@ static bool append(struct story *s, json_t *list, json_t *item)
     return true;
 }
 
+/* The journal keeps "nothing" as the empty text. */
+static const char *or_null(const char *text)
+{
+    return text != NULL && text[0] != '\0' ? text : NULL;
+}
+
 static bool on_event(void *arg, const struct tg_row_event *row, int64_t journalled_ms)
 {
     struct story *s = arg;
@@ -56,7 +62,7 @@ static bool on_event(void *arg, const struct tg_row_event *row, int64_t journall
     }
     s->event = json_pack("{s:s, s:s, s:s?, s:s?, s:s, s:s?}", "id", row->event_id, "status",
                          tg_event_state_name(row->state), "type", row->type, "source", row->source,
-                         "received_at", received, "correlation_id", row->correlation_id);
+                         "received_at", received, "correlation_id", or_null(row->correlation_id));
     s->failed = s->event == NULL;
     return false;
 }
@@ -127,8 +133,8 @@ static bool on_posting(void *arg, const struct tg_row_posting *row)
                   json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s?, s:s?, s:s}", "destination",
                             short_name(row->destination_id, p->story->tenant), "kind", row->kind,
                             "leg", row->leg, "state", tg_posting_state_name(row->state), "key", key,
-                            "attempt", (int)row->attempt, "ref", row->ref, "period", row->period,
-                            "quantity", amount));
+                            "attempt", (int)row->attempt, "ref", or_null(row->ref), "period",
+                            or_null(row->period), "quantity", amount));
 }
 
 static bool on_exception(void *arg, const struct tg_row_exception *row)

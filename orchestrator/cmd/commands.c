@@ -19,7 +19,7 @@ static const struct tg_command commands[] = {
      "           [--typ TYPE] [--claim NAME=VALUE]...\n",
      tg_cmd_token},
     {"exceptions", "list and show open items that need a person",
-     "exceptions list [-c FILE] [--tenant TENANT] [--all] [--json]\n"
+     "exceptions list [-c FILE] [--tenant TENANT] [--state STATE] [--json]\n"
      "exceptions show [-c FILE] [--tenant TENANT] [--json] ID\n",
      tg_cmd_exceptions},
     {"audit", "verify the audit chain, write a signed checkpoint",

@@ -27,6 +27,16 @@ static int unknown_command(const char *name)
     return TG_EXIT_USAGE;
 }
 
+/* What was printed may be all a caller sees: a full disk or a closed pipe is a failure. */
+static int finish(const char *name, int status)
+{
+    if (fflush(stdout) != 0 || ferror(stdout)) {
+        fprintf(stderr, "tallygate %s: cannot write to standard output\n", name);
+        return status == TG_EXIT_OK ? TG_EXIT_FAILED : status;
+    }
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     const struct tg_command *command;
@@ -53,5 +63,5 @@ int main(int argc, char **argv)
     if (command == NULL) {
         return unknown_command(argv[1]);
     }
-    return command->fn(argc - 1, argv + 1);
+    return finish(command->name, command->fn(argc - 1, argv + 1));
 }

@@ -1,0 +1,247 @@
+/*
+ * check.c: `tallygate check`: would `serve` start with these files, and does the journal hold what
+ * it must? Everything is looked at, also after a finding, so that one run names them all.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cmd/cmd.h"
+#include "cmd/config.h"
+#include "journal/journal.h"
+#include "master/catalogue.h"
+#include "rules/rules.h"
+#include "rules/schema.h"
+
+#define COMMAND "check"
+#define PATH_BYTES 4096
+#define TIME_ENTRY_EVENT "com.tallygate.time_entry.approved.v1"
+#define TIME_ENTRY_OBJECT "canonical/time_entry"
+
+struct check {
+    const struct tg_config *config;
+    size_t findings;
+};
+
+static __attribute__((format(printf, 2, 3))) void finding(struct check *k, const char *fmt, ...)
+{
+    va_list args;
+
+    k->findings++;
+    printf("finding: ");
+    va_start(args, fmt);
+    vprintf(fmt, args);
+    va_end(args);
+    printf("\n");
+}
+
+static void check_catalogue(struct check *k)
+{
+    struct tg_error err = {""};
+    struct tg_catalogue *c = tg_catalogue_load(k->config->catalogue, &err);
+
+    if (c == NULL) {
+        finding(k, "catalogue: %s", err.text);
+        return;
+    }
+    printf("ok: catalogue %s: %zu codes\n", k->config->catalogue, tg_catalogue_count(c));
+    tg_catalogue_free(c);
+}
+
+static void check_schemas(struct check *k)
+{
+    static const char *const needed[] = {TIME_ENTRY_EVENT, TIME_ENTRY_OBJECT};
+    struct tg_error err = {""};
+    struct tg_schemas *s = tg_schemas_load(k->config->schemas, &err);
+    size_t missing = 0;
+
+    if (s == NULL) {
+        finding(k, "schemas: %s", err.text);
+        return;
+    }
+    for (size_t i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
+        if (!tg_schemas_has(s, needed[i])) {
+            finding(k, "schemas: %s/%s.json is missing", k->config->schemas, needed[i]);
+            missing++;
+        }
+    }
+    if (missing == 0) {
+        printf("ok: schemas %s\n", k->config->schemas);
+    }
+    tg_schemas_free(s);
+}
+
+static void check_decoders(struct check *k)
+{
+    for (size_t i = 0; i < k->config->tenant_count; i++) {
+        const struct tg_config_tenant *t = &k->config->tenants[i];
+
+        for (size_t j = 0; j < t->source_count; j++) {
+            char path[PATH_BYTES];
+            int n = snprintf(path, sizeof(path), "%s/sources/%s.lua", k->config->rules.path,
+                             t->sources[j].decoder);
+
+            if (n < 0 || (size_t)n >= sizeof(path) || access(path, R_OK) != 0) {
+                finding(k, "tenant %s, source %s: decoder %s is not there: %s", t->id,
+                        t->sources[j].name, path, strerror(errno));
+            }
+        }
+    }
+}
+
+static void check_rules(struct check *k)
+{
+    struct tg_error err = {""};
+    struct tg_bundle *bundle = tg_bundle_load(k->config->rules.path, &err);
+    struct tg_rules *rules = bundle != NULL ? tg_rules_new(bundle, &err) : NULL;
+
+    if (rules == NULL) {
+        finding(k, "rules: %s", err.text);
+    } else {
+        printf("ok: rules %s: sha256 %.16s\n", k->config->rules.path, tg_bundle_sha256(bundle));
+        tg_rules_free(rules);
+    }
+    if (bundle != NULL) {
+        tg_bundle_unref(bundle);
+    }
+    check_decoders(k);
+}
+
+static void check_masters(struct check *k)
+{
+    for (size_t i = 0; i < k->config->tenant_count; i++) {
+        const struct tg_config_tenant *t = &k->config->tenants[i];
+        struct tg_error err = {""};
+        struct tg_master *m = tg_master_load(t->master, t->calendar, &err);
+
+        if (m == NULL) {
+            finding(k, "tenant %s: %s", t->id, err.text);
+            continue;
+        }
+        printf("ok: tenant %s: master data %s\n", t->id, tg_master_version(m));
+        tg_master_unref(m);
+    }
+}
+
+static void check_readable(struct check *k, const char *what, const char *path)
+{
+    if (path != NULL && access(path, R_OK) != 0) {
+        finding(k, "%s: cannot read %s: %s", what, path, strerror(errno));
+    }
+}
+
+static void on_journal_finding(void *arg, const char *what)
+{
+    finding(arg, "journal: %s", what);
+}
+
+static void check_journal(struct check *k)
+{
+    struct tg_error err = {""};
+    struct tg_reader *r = tg_reader_open(k->config->journal.path, &err);
+    int found;
+
+    if (r == NULL) {
+        finding(k, "journal: %s", err.text);
+        return;
+    }
+    found = tg_journal_check(r, on_journal_finding, k, &err);
+    if (found < 0) {
+        finding(k, "journal: %s", err.text);
+    } else if (found == 0) {
+        printf("ok: journal %s\n", k->config->journal.path);
+    }
+    tg_reader_close(r);
+}
+
+static int run(const char *path, bool with_journal)
+{
+    struct tg_error err = {""};
+    struct tg_config *config = tg_config_load(path, &err);
+    struct check k = {.config = config};
+
+    if (config == NULL) {
+        finding(&k, "%s", err.text);
+    } else {
+        printf("ok: configuration %s: %zu tenants, %zu destinations\n", path, config->tenant_count,
+               config->destination_count);
+        check_catalogue(&k);
+        check_schemas(&k);
+        check_rules(&k);
+        check_masters(&k);
+        check_readable(&k, "redis.password_file", config->redis.password_file);
+        check_readable(&k, "journal.checkpoints.key", config->journal.checkpoint_key);
+        if (with_journal) {
+            check_journal(&k);
+        }
+        tg_config_free(config);
+    }
+    if (k.findings > 0) {
+        printf("check: %zu findings\n", k.findings);
+        return TG_EXIT_FAILED;
+    }
+    printf("check: ok%s\n", with_journal ? "" : " (the journal is looked at with --journal)");
+    return TG_EXIT_OK;
+}
+
+static void print_key(void *arg, const struct tg_config_key_doc *key)
+{
+    size_t *count = arg;
+
+    (*count)++;
+    printf("| `%s` | %s | %s | %s | %s |\n", key->path, key->kind,
+           key->required           ? "required"
+           : key->fallback != NULL ? key->fallback
+                                   : "none",
+           key->accepted, key->help);
+}
+
+static int print_keys(void)
+{
+    size_t count = 0;
+
+    printf("| key | kind | default | accepted | meaning |\n|---|---|---|---|---|\n");
+    tg_config_keys(print_key, &count);
+    printf("check: %zu keys\n", count);
+    return TG_EXIT_OK;
+}
+
+int tg_cmd_check(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"journal", no_argument, NULL, 'j'},
+        {"keys", no_argument, NULL, 'k'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    const char *path = TG_CONFIG_DEFAULT_PATH;
+    bool with_journal = false, keys = false;
+    int c;
+
+    tg_cmd_getopt_reset();
+    while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
+        switch (c) {
+        case 'c':
+            path = optarg;
+            break;
+        case 'j':
+            with_journal = true;
+            break;
+        case 'k':
+            keys = true;
+            break;
+        case 'h':
+            return tg_cmd_help(COMMAND);
+        default:
+            return tg_cmd_usage_error(COMMAND, "`%s` is not understood", argv[optind - 1]);
+        }
+    }
+    if (optind < argc) {
+        return tg_cmd_usage_error(COMMAND, "`%s` is not understood", argv[optind]);
+    }
+    return keys ? print_keys() : run(path, with_journal);
+}

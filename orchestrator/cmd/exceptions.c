@@ -1,0 +1,312 @@
+/*
+ * exceptions.c: `tallygate exceptions list|show`: open items that need a person, read from the
+ * journal beside a running `serve`; nothing is changed.
+ */
+#include <getopt.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd/cmd.h"
+#include "cmd/config.h"
+#include "common/codec.h"
+#include "journal/journal.h"
+#include "master/catalogue.h"
+
+#define COMMAND "exceptions"
+#define STATE_OPEN_AND_ASSIGNED (-1)
+
+struct options {
+    const char *config, *tenant;
+    int state;
+    bool json;
+    int64_t id; /* show */
+};
+
+struct view {
+    const struct tg_catalogue *catalogue;
+    const struct options *options;
+    json_t *rows; /* with --json */
+    size_t count;
+    int64_t last;
+    bool failed;
+};
+
+static void time_text(int64_t ms, char out[TG_RFC3339_BYTES])
+{
+    if (ms <= 0 || tg_rfc3339_format(ms, out, TG_RFC3339_BYTES) != 0) {
+        memcpy(out, "-", 2);
+    }
+}
+
+/* detail is JSON when intake or a connector wrote it; a person may have written plain words. */
+static json_t *detail_json(const char *detail)
+{
+    json_t *parsed;
+
+    if (detail == NULL || detail[0] == '\0') {
+        return json_null();
+    }
+    parsed = json_loads(detail, JSON_DECODE_ANY, NULL);
+    return parsed != NULL ? parsed : json_string(detail);
+}
+
+static json_t *row_json(const struct tg_catalogue *catalogue, const struct tg_row_exception *row)
+{
+    const struct tg_catalogue_entry *e = tg_catalogue_find(catalogue, tg_str_of(row->code));
+    char opened[TG_RFC3339_BYTES], closed[TG_RFC3339_BYTES];
+
+    time_text(row->opened_ms, opened);
+    time_text(row->closed_ms, closed);
+    return json_pack("{s:I, s:s, s:s, s:s?, s:s, s:s?, s:s, s:s, s:s, s:s?, s:o}", "id",
+                     (json_int_t)row->id, "tenant", row->tenant, "code", row->code, "title",
+                     e != NULL ? e->title : NULL, "owner", row->owner, "runbook",
+                     e != NULL ? e->runbook : NULL, "state", tg_exception_state_name(row->state),
+                     "subject", row->subject, "opened_at", opened, "closed_at",
+                     row->closed_ms > 0 ? closed : NULL, "detail", detail_json(row->detail));
+}
+
+/* ---- list ---- */
+
+static bool on_row(void *arg, const struct tg_row_exception *row)
+{
+    struct view *v = arg;
+    char opened[TG_RFC3339_BYTES];
+
+    v->last = row->id;
+    v->count++;
+    if (v->rows != NULL) {
+        v->failed = json_array_append_new(v->rows, row_json(v->catalogue, row)) != 0;
+        return !v->failed;
+    }
+    if (v->count == 1) {
+        printf("%-8s %-24s %-12s %-24s %-12s %-9s %s\n", "ID", "OPENED", "TENANT", "CODE", "OWNER",
+               "STATE", "SUBJECT");
+    }
+    time_text(row->opened_ms, opened);
+    printf("%-8" PRId64 " %-24s %-12s %-24s %-12s %-9s %s\n", row->id, opened, row->tenant,
+           row->code, row->owner, tg_exception_state_name(row->state), row->subject);
+    return true;
+}
+
+/* Page after page: the journal hands out at most TG_JOURNAL_PAGE_MAX rows at once. */
+static int read_pages(struct tg_reader *r, struct view *v, struct tg_error *err)
+{
+    const struct options *o = v->options;
+    size_t before;
+
+    do {
+        before = v->count;
+        if (tg_reader_exceptions(r, o->tenant, o->state, v->last, TG_JOURNAL_PAGE_MAX, on_row, v,
+                                 err) < 0) {
+            return -1;
+        }
+        if (v->failed) {
+            return tg_error_set(err, "out of memory");
+        }
+    } while (v->count - before == TG_JOURNAL_PAGE_MAX);
+    return 0;
+}
+
+static int print_json(json_t *json, struct tg_error *err)
+{
+    char *text = json_dumps(json, JSON_INDENT(2));
+
+    if (text == NULL) {
+        return tg_error_set(err, "the rows cannot be written as JSON");
+    }
+    printf("%s\n", text);
+    free(text);
+    return 0;
+}
+
+/* The result line; with --json on standard error, so that standard output is JSON alone. */
+static void print_count(const struct options *o, size_t count)
+{
+    fprintf(o->json ? stderr : stdout, "exceptions: %zu %s\n", count,
+            o->state == STATE_OPEN_AND_ASSIGNED
+                ? "open"
+                : tg_exception_state_name((enum tg_exception_state)o->state));
+}
+
+static int list(struct tg_reader *r, struct view *v, struct tg_error *err)
+{
+    json_t *all = NULL;
+    int rc;
+
+    if (v->options->json) {
+        v->rows = json_array();
+        all = json_pack("{s:o}", "exceptions", v->rows);
+        if (all == NULL) {
+            return tg_error_set(err, "out of memory");
+        }
+    }
+    rc = read_pages(r, v, err);
+    if (rc == 0 && all != NULL) {
+        rc = print_json(all, err);
+    }
+    json_decref(all);
+    if (rc == 0) {
+        print_count(v->options, v->count);
+    }
+    return rc;
+}
+
+/* ---- show ---- */
+
+static bool on_one(void *arg, const struct tg_row_exception *row)
+{
+    struct view *v = arg;
+    const char *tenant = v->options->tenant;
+
+    if (tenant == NULL || strcmp(tenant, row->tenant) == 0) {
+        v->rows = row_json(v->catalogue, row);
+        v->failed = v->rows == NULL;
+        v->count = 1;
+    }
+    return false;
+}
+
+static void print_one(const json_t *row)
+{
+    static const char *const names[] = {"tenant",  "subject", "code",      "title",    "owner",
+                                        "runbook", "state",   "opened_at", "closed_at"};
+    char *detail = json_dumps(json_object_get(row, "detail"), JSON_INDENT(2) | JSON_ENCODE_ANY);
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        const char *value = json_string_value(json_object_get(row, names[i]));
+
+        printf("%-10s %s\n", names[i], value != NULL ? value : "-");
+    }
+    printf("%-10s %s\n", "detail", detail != NULL ? detail : "-");
+    free(detail);
+}
+
+static int show(struct tg_reader *r, struct view *v, struct tg_error *err)
+{
+    const struct options *o = v->options;
+    int rc = tg_reader_exception(r, o->id, on_one, v, err);
+
+    if (rc < 0) {
+        return -1;
+    }
+    if (v->failed) {
+        return tg_error_set(err, "out of memory");
+    }
+    if (v->count == 0) {
+        return tg_error_set(err, "there is no exception %" PRId64 "%s%s", o->id,
+                            o->tenant != NULL ? " of tenant " : "",
+                            o->tenant != NULL ? o->tenant : "");
+    }
+    if (o->json) {
+        rc = print_json(v->rows, err);
+    } else {
+        print_one(v->rows);
+    }
+    if (rc == 0) {
+        fprintf(o->json ? stderr : stdout, "exceptions: %" PRId64 " is %s\n", o->id,
+                json_string_value(json_object_get(v->rows, "state")));
+    }
+    json_decref(v->rows);
+    return rc == 0 ? 0 : -1;
+}
+
+/* ---- arguments ---- */
+
+static int parse_state(const char *text, int *out)
+{
+    for (int s = TG_EXCEPTION_OPEN; s <= (int)TG_EXCEPTION_AUTO_CLOSED; s++) {
+        if (strcmp(text, tg_exception_state_name((enum tg_exception_state)s)) == 0) {
+            *out = s;
+            return TG_EXIT_OK;
+        }
+    }
+    return tg_cmd_usage_error(
+        COMMAND, "state `%s`; accepted: open, assigned, replayed, edited, discarded, auto_closed",
+        text);
+}
+
+static int parse(int argc, char **argv, bool is_show, struct options *o)
+{
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'},
+        {"tenant", required_argument, NULL, 't'},
+        {"state", required_argument, NULL, 's'},
+        {"json", no_argument, NULL, 'j'},
+        {NULL, 0, NULL, 0},
+    };
+    int c;
+
+    tg_cmd_getopt_reset();
+    while ((c = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
+        switch (c) {
+        case 'c':
+            o->config = optarg;
+            break;
+        case 't':
+            o->tenant = optarg;
+            break;
+        case 's':
+            if (parse_state(optarg, &o->state) != TG_EXIT_OK) {
+                return TG_EXIT_USAGE;
+            }
+            break;
+        case 'j':
+            o->json = true;
+            break;
+        default:
+            return tg_cmd_usage_error(COMMAND, "`%s` is not understood", argv[optind - 1]);
+        }
+    }
+    if (is_show) {
+        if (optind + 1 != argc || !tg_str_to_i64(tg_str_of(argv[optind]), &o->id)) {
+            return tg_cmd_usage_error(COMMAND, "show takes one ID, the number of `list`");
+        }
+        return TG_EXIT_OK;
+    }
+    return optind < argc ? tg_cmd_usage_error(COMMAND, "`%s` is not understood", argv[optind])
+                         : TG_EXIT_OK;
+}
+
+static int run(const struct options *o, bool is_show)
+{
+    struct tg_error err = {""};
+    struct tg_config *config = tg_config_load(o->config, &err);
+    struct tg_catalogue *catalogue =
+        config != NULL ? tg_catalogue_load(config->catalogue, &err) : NULL;
+    struct tg_reader *r = catalogue != NULL ? tg_reader_open(config->journal.path, &err) : NULL;
+    struct view v = {.catalogue = catalogue, .options = o};
+    int rc = -1;
+
+    if (r != NULL) {
+        rc = is_show ? show(r, &v, &err) : list(r, &v, &err);
+        tg_reader_close(r);
+    }
+    if (catalogue != NULL) {
+        tg_catalogue_free(catalogue);
+    }
+    tg_config_free(config);
+    return rc == 0 ? TG_EXIT_OK : tg_cmd_failed(COMMAND, "%s", err.text);
+}
+
+int tg_cmd_exceptions(int argc, char **argv)
+{
+    struct options o = {.config = TG_CONFIG_DEFAULT_PATH, .state = STATE_OPEN_AND_ASSIGNED};
+    bool is_show;
+    int rc;
+
+    if (argc < 2) {
+        return tg_cmd_usage_error(COMMAND, "say `list` or `show`");
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+        return tg_cmd_help(COMMAND);
+    }
+    is_show = strcmp(argv[1], "show") == 0;
+    if (!is_show && strcmp(argv[1], "list") != 0) {
+        return tg_cmd_usage_error(COMMAND, "there is no `%s`; accepted: list, show", argv[1]);
+    }
+    rc = parse(argc - 1, argv + 1, is_show, &o);
+    return rc == TG_EXIT_OK ? run(&o, is_show) : rc;
+}
