@@ -69,6 +69,11 @@ void tg_breaker_unclear(struct tg_breaker *b, int64_t now_ms)
     }
 }
 
+void tg_breaker_withdrawn(struct tg_breaker *b)
+{
+    b->probe_out = false;
+}
+
 int64_t tg_breaker_wake_ms(const struct tg_breaker *b)
 {
     return b->state == TG_BREAKER_OPEN ? b->open_until_ms : INT64_MAX;

@@ -26,6 +26,8 @@ void tg_breaker_failure(struct tg_breaker *b, int64_t now_ms);
 /* It began and gave no clear answer: proves nothing while closed, but a probe must have proved
  * something, so half open opens again. */
 void tg_breaker_unclear(struct tg_breaker *b, int64_t now_ms);
+/* It was started and then not sent after all: another probe may go. */
+void tg_breaker_withdrawn(struct tg_breaker *b);
 /* When _allows may change by time alone; INT64_MAX: never. */
 int64_t tg_breaker_wake_ms(const struct tg_breaker *b);
 

@@ -55,6 +55,7 @@ static void uncount_attempt(struct tg_posting *p)
 
 void tg_engine_take_back(struct tg_engine *e, struct tg_posting *p)
 {
+    tg_breaker_withdrawn(&e->destinations[p->destination].breaker);
     tg_engine_release_slot(e, p);
     uncount_attempt(p);
     try_later(e, p, 0);
@@ -187,16 +188,21 @@ static void on_retry(struct tg_engine *e, struct tg_posting *p, int64_t retry_af
     tg_engine_emit(e, p, TG_ACT_MARK);
 }
 
+/* The backoff of answers that use up nothing. */
+static int64_t wait_delay_ms(struct tg_engine *e, struct tg_posting *p, int64_t retry_after_ms)
+{
+    if (p->waits < TG_DOWN_BACKOFF_MAX) {
+        p->waits++;
+    }
+    return delay_ms(e, p->waits, retry_after_ms);
+}
+
 /* The destination could not or would not take it now: waits, and uses up no attempt. */
 static void on_not_now(struct tg_engine *e, struct tg_posting *p, const struct tg_engine_event *ev)
 {
     struct tg_destination *d = &e->destinations[p->destination];
-    int64_t wait_ms;
+    const int64_t wait_ms = wait_delay_ms(e, p, ev->retry_after_ms);
 
-    if (p->waits < TG_DOWN_BACKOFF_MAX) {
-        p->waits++;
-    }
-    wait_ms = delay_ms(e, p->waits, ev->retry_after_ms);
     if (ev->outcome == TG_OUTCOME_THROTTLED) {
         tg_limiter_block(&d->limiter, e->now_ms + wait_ms);
     }
@@ -234,6 +240,20 @@ static int on_outcome(struct tg_engine *e, struct tg_posting *p, const struct tg
     return 0;
 }
 
+static enum tg_outcome health_of(enum tg_lookup lookup)
+{
+    switch (lookup) {
+    case TG_LOOKUP_FOUND:
+    case TG_LOOKUP_ABSENT:
+        return TG_OUTCOME_POSTED;
+    case TG_LOOKUP_DOWN:
+        return TG_OUTCOME_DOWN;
+    case TG_LOOKUP_UNKNOWN:
+        break;
+    }
+    return TG_OUTCOME_IN_DOUBT;
+}
+
 static int on_lookup(struct tg_engine *e, struct tg_posting *p, enum tg_lookup lookup)
 {
     struct tg_destination *d = &e->destinations[p->destination];
@@ -242,7 +262,13 @@ static int on_lookup(struct tg_engine *e, struct tg_posting *p, enum tg_lookup l
         return -1;
     }
     tg_engine_release_slot(e, p);
-    note_health(e, d, lookup == TG_LOOKUP_UNKNOWN ? TG_OUTCOME_IN_DOUBT : TG_OUTCOME_POSTED);
+    note_health(e, d, health_of(lookup));
+    if (lookup == TG_LOOKUP_DOWN) {
+        p->due_ms = e->now_ms + wait_delay_ms(e, p, 0);
+        tg_engine_wait(e, p);
+        return 0;
+    }
+    p->waits = 0;
     if (lookup == TG_LOOKUP_FOUND) {
         tg_engine_tell(e, p, TG_PE_FOUND, NULL);
         tg_engine_emit(e, p, TG_ACT_MARK);

@@ -63,7 +63,12 @@ enum tg_outcome {
     TG_OUTCOME_IN_DOUBT   /* sent, no clear answer */
 };
 
-enum tg_lookup { TG_LOOKUP_FOUND, TG_LOOKUP_ABSENT, TG_LOOKUP_UNKNOWN };
+enum tg_lookup {
+    TG_LOOKUP_FOUND,
+    TG_LOOKUP_ABSENT,
+    TG_LOOKUP_UNKNOWN, /* asked, no clear answer */
+    TG_LOOKUP_DOWN     /* it could not be reached. Counts for the breaker */
+};
 
 enum tg_engine_event_kind {
     TG_EV_LOADED,  /* .posting: read from the journal; -1: no room, or held already */
@@ -137,6 +142,7 @@ struct tg_actions {
  *   ABSENT     re-sent if UNIQUE, or IDEMPOTENCY within its ttl (checked again when its turn comes)
  *              and attempts are left; otherwise as UNKNOWN, since it may still land or show
  *   UNKNOWN    looked up again with backoff; after TG_LOOKUP_ATTEMPTS_MAX exception outcome_unknown
+ *   DOWN       looked up again with backoff, counts for the breaker, uses up no look-up
  */
 
 /* seed: for jitter. n (at most TG_ENGINE_DESTINATIONS_MAX) destinations, copied. NULL: out of

@@ -143,22 +143,27 @@ static void begin_send(struct tg_engine *e, struct tg_posting *p)
     tg_engine_emit(e, p, TG_ACT_MARK);
 }
 
-/* Takes the next of a destination off its heap; NULL: nobody waits. */
-static struct tg_posting *next_turn(struct tg_destination *d, bool *is_lookup)
+/*
+ * Who is next at a destination; NULL: nobody waits. Look-ups first. Only the probe of a breaker
+ * takes turns: where sends work and look-ups do not, a send must be able to close it.
+ */
+static struct tg_posting *next_turn(const struct tg_destination *d, bool *is_lookup)
 {
-    struct tg_heap_node *top = tg_heap_top(&d->asks);
+    struct tg_heap_node *ask = tg_heap_top(&d->asks);
+    struct tg_heap_node *turn = tg_heap_top(&d->turns);
+    const bool turn_first = d->breaker.state != TG_BREAKER_CLOSED && d->probe_was_lookup;
 
-    *is_lookup = top != NULL;
-    if (top == NULL) {
-        top = tg_heap_top(&d->turns);
+    *is_lookup = ask != NULL && (turn == NULL || !turn_first);
+    if (*is_lookup) {
+        return ask->owner;
     }
-    return top == NULL ? NULL : top->owner;
+    return turn == NULL ? NULL : turn->owner;
 }
 
 /*
  * Gives slots to a destination's postings for as long as pause, slots, breaker and limiter allow.
- * Look-ups go first: what may be owed twice matters more than what is owed once. Where only time
- * is in the way, the destination's timer is set; a slot or a probe that comes back touches it.
+ * Look-ups before sends: what may be owed twice matters more than what is owed once. Where only
+ * time is in the way, the destination's timer is set; a slot or a probe that comes back touches it.
  */
 static void run_turns(struct tg_engine *e, struct tg_destination *d)
 {
@@ -191,6 +196,7 @@ static void run_turns(struct tg_engine *e, struct tg_destination *d)
         tg_heap_remove(is_lookup ? &d->asks : &d->turns, &p->node);
         p->slot = true;
         d->slots++;
+        d->probe_was_lookup = is_lookup;
         if (is_lookup) {
             tg_engine_emit(e, p, TG_ACT_LOOKUP);
         } else {
@@ -246,6 +252,7 @@ static bool hold_back(struct tg_engine *e, struct tg_posting *p)
         tg_engine_take_back(e, p);
         return true;
     }
+    tg_breaker_withdrawn(&e->destinations[p->destination].breaker);
     tg_engine_release_slot(e, p);
     tg_engine_ask(e, p);
     return true;

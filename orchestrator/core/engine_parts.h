@@ -82,8 +82,9 @@ struct tg_destination {
     uint32_t next_dirty;
     bool dirty; /* in the list of those to look at in this step */
     bool paused;
-    unsigned slots; /* in use */
-    unsigned ramp;  /* after a pause or an outage: slots usable, one more with each answer */
+    bool probe_was_lookup; /* what went out last */
+    unsigned slots;        /* in use */
+    unsigned ramp;         /* after a pause or an outage: slots usable, one more with each answer */
     size_t open;
     size_t in_phase[TG_PHASE_COUNT];
     size_t in_state[TG_POSTING_STATE_COUNT];

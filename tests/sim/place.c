@@ -58,7 +58,8 @@ void sim_place_lookup(struct sim *s, uint32_t row)
 
     sim_trace(s, "row %u look-up", row);
     if (p->down || sim_chance(s, 15)) {
-        answer(s, q, sim_between(s, 1, p->timeout_ms), TG_LOOKUP_UNKNOWN, 0);
+        answer(s, q, sim_between(s, 1, p->timeout_ms),
+               p->down && sim_below(s, 2) == 0 ? TG_LOOKUP_DOWN : TG_LOOKUP_UNKNOWN, 0);
         return;
     }
     sim_at(s, s->now_ms + sim_between(s, 1, 100), SIM_EV_ARRIVE, q, 0, 0);
