@@ -245,18 +245,18 @@ static enum tg_applied mark_state(struct tg_store *s, const struct tg_row_mark *
     return found ? TG_APPLIED : mark_refused(s, m, err);
 }
 
-/* Posted adds to the control totals, reversed takes away. */
+/* Posted adds to the control totals, leaving posted takes away. */
 static enum tg_applied mark_total(struct tg_store *s, const struct tg_row_mark *m,
                                   struct tg_error *err)
 {
-    struct tg_bind b = tg_bind_begin(s->statements[TG_STORE_TOTAL]);
     int sign = (m->to == TG_POSTING_POSTED) - (m->from == TG_POSTING_POSTED);
+    struct tg_bind b =
+        tg_bind_begin(s->statements[sign > 0 ? TG_STORE_TOTAL_ADD : TG_STORE_TOTAL_TAKE]);
 
     if (sign == 0) {
         return TG_APPLIED;
     }
     tg_bind_i64(&b, m->posting);
-    tg_bind_i64(&b, sign);
     return applied(s, tg_bind_run(&b), err, "control total for posting", m->posting);
 }
 

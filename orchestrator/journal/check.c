@@ -15,6 +15,16 @@ static const char *const questions[] = {
     "SELECT 'row ' || rowid || ' of ' || \"table\" || ' names a row of ' || parent "
     "|| ' that is not there' FROM pragma_foreign_key_check",
 
+    /* a read-only connection does not look at CHECK constraints */
+    "SELECT 'event ' || event_id || ' has state ' || state FROM events "
+    "WHERE state NOT BETWEEN 1 AND 3 "
+    "UNION ALL SELECT 'object ' || id || ' has state ' || state FROM objects "
+    "WHERE state NOT BETWEEN 0 AND 4 "
+    "UNION ALL SELECT 'posting ' || id || ' has state ' || state FROM postings "
+    "WHERE state NOT BETWEEN 0 AND 10 "
+    "UNION ALL SELECT 'exception ' || id || ' has state ' || state FROM exceptions "
+    "WHERE state NOT BETWEEN 0 AND 5",
+
     /* conservation */
     "SELECT 'event ' || event_id || ' is accepted and has no object' FROM events e "
     "WHERE state = 1 AND NOT EXISTS (SELECT 1 FROM objects o WHERE o.event = e.id)",

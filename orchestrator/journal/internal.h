@@ -107,11 +107,15 @@ void tg_batch_shed(struct tg_batch *b);
             "first_sent_ms = CASE WHEN ?3 = 3 AND first_sent_ms = 0 THEN ?7 "                      \
             "ELSE first_sent_ms END WHERE id = ?1 AND state = ?2 RETURNING key")                   \
     X(POSTING_STATE, "SELECT state FROM postings WHERE id = ?1")                                   \
-    X(TOTAL, "INSERT INTO control_totals(destination, kind, period, count, quantity_micros) "      \
-             "SELECT destination, kind, period, ?2, quantity_micros * ?2 FROM postings "           \
-             "WHERE id = ?1 ON CONFLICT(destination, kind, period) DO UPDATE SET "                 \
-             "count = count + excluded.count, "                                                    \
-             "quantity_micros = quantity_micros + excluded.quantity_micros")                       \
+    X(TOTAL_ADD,                                                                                   \
+      "INSERT INTO control_totals(destination, kind, period, count, quantity_micros) "             \
+      "SELECT destination, kind, period, 1, quantity_micros FROM postings WHERE id = ?1 "          \
+      "ON CONFLICT(destination, kind, period) DO UPDATE SET count = count + 1, "                   \
+      "quantity_micros = quantity_micros + excluded.quantity_micros")                              \
+    X(TOTAL_TAKE,                                                                                  \
+      "UPDATE control_totals AS t SET count = t.count - 1, "                                       \
+      "quantity_micros = t.quantity_micros - p.quantity_micros FROM postings p WHERE p.id = ?1 "   \
+      "AND t.destination = p.destination AND t.kind = p.kind AND t.period = p.period")             \
     X(ATTEMPT, "INSERT INTO attempts(posting, attempt, outcome, detail, at_ms) "                   \
                "VALUES(?1, ?2, ?3, ?4, ?5)")                                                       \
     X(EXCEPTION,                                                                                   \
@@ -227,6 +231,7 @@ enum tg_reader_statement {
     TG_READ_IDENTITY,
     TG_READ_HAS_EVENT,
     TG_READ_OBJECT_LATEST,
+    TG_READ_OBJECT_VERSIONS,
     TG_READ_OBJECTS_OF_EVENT,
     TG_READ_POSTINGS_OF_OBJECT,
     TG_READ_POSTING,

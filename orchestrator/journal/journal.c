@@ -180,16 +180,34 @@ static int path_check(const char *path, struct tg_error *err)
     return 0;
 }
 
-/* Before SQLite makes it with the usual rights: it holds what people worked and earn. */
+/*
+ * Before SQLite makes it with the usual rights: it holds what people worked and earn. A file that
+ * is there is not opened: closing it again would drop the locks of this process's readers.
+ */
 static int file_create(const char *path, struct tg_error *err)
 {
-    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
-    if (fd < 0) {
-        return tg_error_set(err, "cannot open journal %s: %s", path, strerror(errno));
+    if (fd >= 0) {
+        (void)close(fd);
+    } else if (errno != EEXIST) {
+        return tg_error_set(err, "cannot make journal %s: %s", path, strerror(errno));
     }
-    (void)close(fd);
     return 0;
+}
+
+/* The lock lies beside the file itself, so that a link to it is not a way round. */
+static int lock_take(const char *path, struct tg_error *err)
+{
+    char *real = realpath(path, NULL);
+    int fd;
+
+    if (real == NULL) {
+        return tg_error_set(err, "journal %s: %s", path, strerror(errno));
+    }
+    fd = tg_lock_take(real, err);
+    free(real);
+    return fd;
 }
 
 static int load_ids(struct tg_journal *j, const char *path, struct tg_error *err)
@@ -323,10 +341,10 @@ struct tg_journal *tg_journal_open(const struct tg_journal_options *o, struct tg
     j->notify = o->notify;
     j->notify_arg = o->notify_arg;
     j->now_ms = o->now_ms != NULL ? o->now_ms : system_now_ms;
-    j->lock_fd = tg_lock_take(o->path, err);
-    if (j->lock_fd < 0 || file_create(o->path, err) != 0 ||
-        tg_store_open(&j->store, o->path, err) != 0 || load_ids(j, o->path, err) != 0 ||
-        load_destinations(j, o->path, err) != 0 || thread_start(j, err) != 0) {
+    j->lock_fd = file_create(o->path, err) == 0 ? lock_take(o->path, err) : -1;
+    if (j->lock_fd < 0 || tg_store_open(&j->store, o->path, err) != 0 ||
+        load_ids(j, o->path, err) != 0 || load_destinations(j, o->path, err) != 0 ||
+        thread_start(j, err) != 0) {
         release(j);
         return NULL;
     }

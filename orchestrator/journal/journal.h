@@ -203,6 +203,9 @@ int tg_reader_has_event(struct tg_reader *r, const char *event_id, struct tg_err
 /* Highest version of an object in any state; of the same version the row that came last. */
 int tg_reader_object_latest(struct tg_reader *r, const unsigned char key[TG_POSTING_KEY_BYTES],
                             tg_object_fn fn, void *arg, struct tg_error *err);
+/* All of them, newest first. */
+int tg_reader_object_versions(struct tg_reader *r, const unsigned char key[TG_POSTING_KEY_BYTES],
+                              tg_object_fn fn, void *arg, struct tg_error *err);
 int tg_reader_objects_of_event(struct tg_reader *r, int64_t event, tg_object_fn fn, void *arg,
                                struct tg_error *err);
 int tg_reader_postings_of_object(struct tg_reader *r, int64_t object, tg_posting_fn fn, void *arg,

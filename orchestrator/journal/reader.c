@@ -325,6 +325,25 @@ int tg_reader_object_latest(struct tg_reader *r, const unsigned char key[TG_POST
     return objects_walk(r, &b, true, fn, arg, err);
 }
 
+int tg_reader_object_versions(struct tg_reader *r, const unsigned char key[TG_POSTING_KEY_BYTES],
+                              tg_object_fn fn, void *arg, struct tg_error *err)
+{
+    sqlite3_stmt *s = tg_reader_statement(r, TG_READ_OBJECT_VERSIONS,
+                                          "SELECT " OBJECT_COLUMNS " FROM objects "
+                                          "INDEXED BY objects_key WHERE key = ?1 "
+                                          "ORDER BY version DESC, id DESC LIMIT ?2",
+                                          err);
+    struct tg_bind b;
+
+    if (s == NULL) {
+        return -1;
+    }
+    b = tg_bind_begin(s);
+    tg_bind_blob(&b, key, TG_POSTING_KEY_BYTES);
+    tg_bind_i64(&b, TG_JOURNAL_PAGE_MAX);
+    return objects_walk(r, &b, false, fn, arg, err);
+}
+
 int tg_reader_objects_of_event(struct tg_reader *r, int64_t event, tg_object_fn fn, void *arg,
                                struct tg_error *err)
 {
