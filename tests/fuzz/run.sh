@@ -12,7 +12,7 @@ only=${2:-}
 out=build/fuzz
 cc=${FUZZ_CC:-clang}
 flags=(-std=gnu11 -g -O1 -D_GNU_SOURCE -I. -Wall -Wextra
-    -fsanitize=address,undefined -fno-sanitize-recover=undefined)
+    -fsanitize=address -fsanitize=undefined -fno-sanitize-recover=undefined)
 
 if ! command -v "$cc" >/dev/null; then
     echo "fuzz: failed: $cc is not installed, run make deps"

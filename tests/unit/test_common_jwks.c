@@ -171,6 +171,33 @@ static void test_point_off_the_curve(void **state)
     assert_false(is_taken(jwk));
 }
 
+static void test_even_exponent(void **state)
+{
+    char *jwk = jwt_maker_jwk(rsa, NULL);
+    char *e = strstr(jwk, "\"AQAB\"");
+
+    (void)state;
+    assert_non_null(e);
+    e[4] = 'A'; /* 65536 */
+    assert_false(is_taken(jwk));
+}
+
+static void test_duplicate_members(void **state)
+{
+    char *good = jwt_maker_jwk(ed, NULL);
+    char *json = jwt_maker_text("{\"keys\":[],\"keys\":[%s]}", good);
+
+    (void)state;
+    assert_null(tg_jwks_parse(tg_str_of(json), NULL));
+    free(json);
+    free(good);
+    good = jwt_maker_jwk(ed, "\"kid\":\"other\"");
+    json = jwt_maker_text("{\"keys\":[%s]}", good);
+    assert_null(tg_jwks_parse(tg_str_of(json), NULL));
+    free(json);
+    free(good);
+}
+
 static void test_private_members_are_not_imported(void **state)
 {
     char *jwk = jwt_maker_jwk(rsa, "\"d\":\"AQAB\",\"p\":\"AQAB\",\"q\":\"AQAB\"");
@@ -272,6 +299,8 @@ int main(void)
         cmocka_unit_test(test_sizes_and_curves),
         cmocka_unit_test(test_other_kinds_are_passed_over),
         cmocka_unit_test(test_point_off_the_curve),
+        cmocka_unit_test(test_even_exponent),
+        cmocka_unit_test(test_duplicate_members),
         cmocka_unit_test(test_private_members_are_not_imported),
         cmocka_unit_test(test_sets_refused),
         cmocka_unit_test(test_file_limit),

@@ -158,8 +158,9 @@ static void test_base64_vectors(void **state)
 
 static void test_base64_refusals(void **state)
 {
-    static const char *const bad_url[] = {"Z",    "Zg==", "Zg=",    "Zm9v=", "Zh",        "Zm9",
-                                          "+/+/", "Zm 9", "Zm9v\n", "Zm9vY", "Z\xc3\xa9g"};
+    static const char *const bad_url[] = {
+        "A",   "AAAAA", "Z",    "Zg==",   "Zg=",   "Zm9v=",     "Zh",
+        "Zm9", "+/+/",  "Zm 9", "Zm9v\n", "Zm9vY", "Z\xc3\xa9g"};
     static const char *const bad[] = {"Zg",   "Zg=",      "Zh==",   "Zm9=",  "Z===", "====", "=",
                                       "-_-_", "Zg==Zg==", "Zm9v\n", "Zg= =", "Zg=a", "A=AA"};
     unsigned char out[16];
