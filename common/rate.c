@@ -69,6 +69,9 @@ bool tg_rate_gcra(const struct tg_rate *rate, int64_t cost, int64_t now_us, bool
     int64_t ahead_us = start_us - now_us; /* how much of the window is used up */
     bool allowed = false;
 
+    /* A lowered limit or a clock set back must not lock a client out for longer than the window. */
+    ahead_us = ahead_us < window_us ? ahead_us : window_us;
+
     out->retry_after_us = -1;
     if (cost >= 0 && cost <= rate->capacity) {
         int64_t room_us = window_us - cost * rate->emission_us;
@@ -80,7 +83,7 @@ bool tg_rate_gcra(const struct tg_rate *rate, int64_t cost, int64_t now_us, bool
             *tat_us = now_us + ahead_us;
         }
     }
-    out->remaining = ahead_us < window_us ? (window_us - ahead_us) / rate->emission_us : 0;
+    out->remaining = (window_us - ahead_us) / rate->emission_us;
     out->reset_us = ahead_us;
     return allowed;
 }

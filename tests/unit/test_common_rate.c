@@ -138,11 +138,19 @@ static void test_strange_stored_times(void **state)
     int64_t tat = INT64_MAX;
 
     (void)state;
-    /* A stored time far ahead (the clock was set back): refused, no overflow. */
+    /* A stored time far ahead (the clock was set back) counts as a window used up, no more. */
     assert_false(tg_rate_gcra(&rate, 1, 0, true, &tat, &s));
     assert_int_equal(s.remaining, 0);
-    assert_true(s.retry_after_us > 0);
+    assert_int_equal(s.retry_after_us, 1000);
+    assert_int_equal(s.reset_us, 5000);
     assert_true(tat == INT64_MAX);
+    tat = 9000;
+    assert_true(tg_rate_gcra(&rate, 1, 5000, true, &tat, &s));
+    assert_int_equal(tat, 10000);
+    tat = 15000;
+    assert_false(tg_rate_gcra(&rate, 1, 5000, true, &tat, &s));
+    assert_int_equal(tat, 15000);
+    assert_int_equal(s.retry_after_us, 1000);
 }
 
 /* Numerical Recipes' 64-bit step, the upper half. */
