@@ -403,7 +403,11 @@ typedef struct {
     ngx_str_t                    value;
     ngx_array_t                 *values;        /* ngx_str_t: may repeat */
     ngx_uint_t                   given;
+    ngx_str_t                    word;          /* name and value */
 } ngx_http_tally_param_t;
+
+#define ngx_http_tally_param(name)                                            \
+    { name, ngx_null_string, NULL, 0, ngx_null_string }
 
 /*
  * Fills params from words; the list ends with a NULL name.  A word that is

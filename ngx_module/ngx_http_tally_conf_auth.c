@@ -34,15 +34,15 @@ ngx_http_tally_issuer(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_array_t               *audiences;
     ngx_http_tally_issuer_t   *issuer, **slot;
     ngx_http_tally_param_t     params[] = {
-        { "iss=", ngx_null_string, NULL, 0 },
-        { "jwks=", ngx_null_string, NULL, 0 },
-        { "audience=", ngx_null_string, NULL, 0 },
-        { "algorithms=", ngx_null_string, NULL, 0 },
-        { "leeway=", ngx_null_string, NULL, 0 },
-        { "typ=", ngx_null_string, NULL, 0 },
-        { "tenant_claim=", ngx_null_string, NULL, 0 },
-        { "scope_claim=", ngx_null_string, NULL, 0 },
-        { NULL, ngx_null_string, NULL, 0 }
+        ngx_http_tally_param("iss="),
+        ngx_http_tally_param("jwks="),
+        ngx_http_tally_param("audience="),
+        ngx_http_tally_param("algorithms="),
+        ngx_http_tally_param("leeway="),
+        ngx_http_tally_param("typ="),
+        ngx_http_tally_param("tenant_claim="),
+        ngx_http_tally_param("scope_claim="),
+        ngx_http_tally_param(NULL)
     };
 
     words = cf->args->elts;
@@ -112,7 +112,7 @@ ngx_http_tally_issuer_options(ngx_conf_t *cf, ngx_command_t *cmd,
     }
 
     if (params[0].value.len > NGX_HTTP_TALLY_ISS_MAX - 1) {
-        return ngx_http_tally_bad(cf, cmd, &params[0].value,
+        return ngx_http_tally_bad(cf, cmd, &params[0].word,
                                   "iss= of at most 511 bytes");
     }
 
@@ -133,7 +133,7 @@ ngx_http_tally_issuer_options(ngx_conf_t *cf, ngx_command_t *cmd,
         leeway = ngx_parse_time(&params[4].value, 1);
 
         if (leeway < 0 || leeway > NGX_HTTP_TALLY_LEEWAY_MAX_S) {
-            return ngx_http_tally_bad(cf, cmd, &params[4].value,
+            return ngx_http_tally_bad(cf, cmd, &params[4].word,
                                       "leeway= from 0s to 5m");
         }
 
@@ -521,10 +521,10 @@ ngx_http_tally_signature(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_int_t                n;
     ngx_str_t               *words;
     ngx_http_tally_param_t   params[] = {
-        { "secret=", ngx_null_string, NULL, 0 },
-        { "tolerance=", ngx_null_string, NULL, 0 },
-        { "failure=", ngx_null_string, NULL, 0 },
-        { NULL, ngx_null_string, NULL, 0 }
+        ngx_http_tally_param("secret="),
+        ngx_http_tally_param("tolerance="),
+        ngx_http_tally_param("failure="),
+        ngx_http_tally_param(NULL)
     };
 
     if (lcf->signature != NGX_CONF_UNSET) {
@@ -570,7 +570,7 @@ ngx_http_tally_signature(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         n = ngx_parse_time(&params[1].value, 1);
 
         if (n < 1 || n > NGX_HTTP_TALLY_TOLERANCE_MAX_S) {
-            return ngx_http_tally_bad(cf, cmd, &params[1].value,
+            return ngx_http_tally_bad(cf, cmd, &params[1].word,
                                       "tolerance= from 1s to 1h");
         }
 
@@ -581,7 +581,7 @@ ngx_http_tally_signature(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         n = ngx_atoi(params[2].value.data, params[2].value.len);
 
         if (n < 400 || n > 498 || n == NGX_HTTP_CLOSE) {
-            return ngx_http_tally_bad(cf, cmd, &params[2].value,
+            return ngx_http_tally_bad(cf, cmd, &params[2].word,
                                       "failure= with a status from 400 to "
                                       "498, without 444");
         }

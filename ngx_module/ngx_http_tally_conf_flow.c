@@ -28,9 +28,9 @@ ngx_http_tally_allow(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     ngx_str_t               *words;
     ngx_http_tally_param_t   params[] = {
-        { "types=", ngx_null_string, NULL, 0 },
-        { "sources=", ngx_null_string, NULL, 0 },
-        { NULL, ngx_null_string, NULL, 0 }
+        ngx_http_tally_param("types="),
+        ngx_http_tally_param("sources="),
+        ngx_http_tally_param(NULL)
     };
 
     if (lcf->allow_types != NGX_CONF_UNSET_PTR) {
@@ -76,11 +76,11 @@ ngx_http_tally_rate(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     struct tg_error          err;
     ngx_http_tally_rate_t   *rate;
     ngx_http_tally_param_t   params[] = {
-        { "key=", ngx_null_string, NULL, 0 },
-        { "cost=", ngx_null_string, NULL, 0 },
-        { "burst=", ngx_null_string, NULL, 0 },
-        { "name=", ngx_null_string, NULL, 0 },
-        { NULL, ngx_null_string, NULL, 0 }
+        ngx_http_tally_param("key="),
+        ngx_http_tally_param("cost="),
+        ngx_http_tally_param("burst="),
+        ngx_http_tally_param("name="),
+        ngx_http_tally_param(NULL)
     };
 
     words = cf->args->elts;
@@ -120,7 +120,7 @@ ngx_http_tally_rate(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         burst = ngx_atoi(params[2].value.data, params[2].value.len);
 
         if (burst == NGX_ERROR || burst > TG_RATE_BURST_MAX) {
-            return ngx_http_tally_bad(cf, cmd, &params[2].value,
+            return ngx_http_tally_bad(cf, cmd, &params[2].word,
                                       "burst= from 0 to 1000000");
         }
     }
@@ -250,9 +250,9 @@ ngx_http_tally_idempotency(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_int_t                ttl;
     ngx_str_t               *words;
     ngx_http_tally_param_t   params[] = {
-        { "key=", ngx_null_string, NULL, 0 },
-        { "ttl=", ngx_null_string, NULL, 0 },
-        { NULL, ngx_null_string, NULL, 0 }
+        ngx_http_tally_param("key="),
+        ngx_http_tally_param("ttl="),
+        ngx_http_tally_param(NULL)
     };
 
     if (lcf->idempotency_inherit != NGX_CONF_UNSET_UINT) {
@@ -295,7 +295,7 @@ ngx_http_tally_idempotency(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         ttl = ngx_parse_time(&params[1].value, 1);
 
         if (ttl < 1 || ttl > NGX_HTTP_TALLY_IDEM_TTL_MAX_S) {
-            return ngx_http_tally_bad(cf, cmd, &params[1].value,
+            return ngx_http_tally_bad(cf, cmd, &params[1].word,
                                       "ttl= from 1s to 30d");
         }
 
@@ -316,12 +316,12 @@ ngx_http_tally_publish(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_array_t               *media;
     ngx_http_core_loc_conf_t  *clcf;
     ngx_http_tally_param_t     params[] = {
-        { "type=", ngx_null_string, NULL, 0 },
-        { "source=", ngx_null_string, NULL, 0 },
-        { "subject=", ngx_null_string, NULL, 0 },
-        { "media=", ngx_null_string, NULL, 0 },
-        { "ack=", ngx_null_string, NULL, 0 },
-        { NULL, ngx_null_string, NULL, 0 }
+        ngx_http_tally_param("type="),
+        ngx_http_tally_param("source="),
+        ngx_http_tally_param("subject="),
+        ngx_http_tally_param("media="),
+        ngx_http_tally_param("ack="),
+        ngx_http_tally_param(NULL)
     };
 
     if (lcf->publish != NGX_CONF_UNSET_UINT) {
@@ -383,7 +383,7 @@ ngx_http_tally_publish_params(ngx_conf_t *cf, ngx_command_t *cmd,
             lcf->ack_memory = 1;
 
         } else if (ngx_strcmp(params[4].value.data, "aof") != 0) {
-            return ngx_http_tally_bad(cf, cmd, &params[4].value,
+            return ngx_http_tally_bad(cf, cmd, &params[4].word,
                                       "ack=aof or ack=memory");
         }
     }
@@ -392,7 +392,7 @@ ngx_http_tally_publish_params(ngx_conf_t *cf, ngx_command_t *cmd,
 
         for (i = 0; i < 4; i++) {
             if (params[i].given) {
-                return ngx_http_tally_bad(cf, cmd, &params[i].value,
+                return ngx_http_tally_bad(cf, cmd, &params[i].word,
                                           "only ack= after cloudevents: the "
                                           "event itself says the rest");
             }
@@ -402,12 +402,12 @@ ngx_http_tally_publish_params(ngx_conf_t *cf, ngx_command_t *cmd,
     }
 
     if (!params[0].given) {
-        return ngx_http_tally_bad(cf, cmd, &params[1].value,
+        return ngx_http_tally_bad(cf, cmd, &params[1].word,
                                   "type= together with source=");
     }
 
     if (!params[1].given) {
-        return ngx_http_tally_bad(cf, cmd, &params[0].value,
+        return ngx_http_tally_bad(cf, cmd, &params[0].word,
                                   "source= together with type=");
     }
 

@@ -44,15 +44,15 @@ ngx_http_tally_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_http_tally_redis_t       *redis, **slot;
     ngx_http_tally_main_conf_t   *mcf;
     ngx_http_tally_param_t        params[] = {
-        { "name=", ngx_null_string, NULL, 0 },
-        { "user=", ngx_null_string, NULL, 0 },
-        { "password_file=", ngx_null_string, NULL, 0 },
-        { "prefix=", ngx_null_string, NULL, 0 },
-        { "timeout=", ngx_null_string, NULL, 0 },
-        { "connect_timeout=", ngx_null_string, NULL, 0 },
-        { "shards=", ngx_null_string, NULL, 0 },
-        { "mode=", ngx_null_string, NULL, 0 },
-        { NULL, ngx_null_string, NULL, 0 }
+        ngx_http_tally_param("name="),
+        ngx_http_tally_param("user="),
+        ngx_http_tally_param("password_file="),
+        ngx_http_tally_param("prefix="),
+        ngx_http_tally_param("timeout="),
+        ngx_http_tally_param("connect_timeout="),
+        ngx_http_tally_param("shards="),
+        ngx_http_tally_param("mode="),
+        ngx_http_tally_param(NULL)
     };
 
     mcf = ngx_http_conf_get_module_main_conf(cf, ngx_http_tally_module);
@@ -241,7 +241,7 @@ ngx_http_tally_redis_options(ngx_conf_t *cf, ngx_command_t *cmd,
         shards = ngx_atoi(params[6].value.data, params[6].value.len);
 
         if (shards < 1 || shards > TG_SHARD_COUNT_MAX) {
-            return ngx_http_tally_bad(cf, cmd, &params[6].value,
+            return ngx_http_tally_bad(cf, cmd, &params[6].word,
                                       "shards= from 1 to 100");
         }
 
@@ -252,7 +252,7 @@ ngx_http_tally_redis_options(ngx_conf_t *cf, ngx_command_t *cmd,
         && (params[7].value.len != 6
             || ngx_strncmp(params[7].value.data, "single", 6) != 0))
     {
-        return ngx_http_tally_bad(cf, cmd, &params[7].value, "mode=single: "
+        return ngx_http_tally_bad(cf, cmd, &params[7].word, "mode=single: "
                                   "sentinel and cluster are not supported");
     }
 
@@ -274,7 +274,7 @@ ngx_http_tally_redis_time(ngx_conf_t *cf, ngx_command_t *cmd,
     ms = ngx_parse_time(&param->value, 0);
 
     if (ms < 1 || ms > NGX_HTTP_TALLY_TIMEOUT_MAX_MS) {
-        return ngx_http_tally_bad(cf, cmd, &param->value,
+        return ngx_http_tally_bad(cf, cmd, &param->word,
                                   "a time from 1ms to 60s");
     }
 

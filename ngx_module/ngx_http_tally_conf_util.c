@@ -65,6 +65,7 @@ ngx_http_tally_params(ngx_conf_t *cf, ngx_command_t *cmd, ngx_str_t *words,
         }
 
         param->value = value;
+        param->word = words[i];
         param->given = 1;
     }
 
