@@ -8,8 +8,8 @@
 
 #include <hiredis/hiredis.h>
 
-#include "api/redis_url.h"
 #include "common/keys.h"
+#include "common/redis_url.h"
 #include "common/shard.h"
 #include "common/stream.h"
 

@@ -1,7 +1,7 @@
 #include "cmd/config_table.h"
 
 #include "api/listen.h"
-#include "api/redis_url.h"
+#include "common/redis_url.h"
 #include "core/config.h"
 
 #define PATH_MAX_BYTES 1024

@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "api/listen.h"
-#include "api/redis_url.h"
+#include "common/redis_url.h"
 
 static char dir[] = "/tmp/tg-listen-XXXXXX";
 

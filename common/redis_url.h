@@ -3,8 +3,8 @@
  *
  * Ownership: plain values, nobody owns them.
  */
-#ifndef TG_API_REDIS_URL_H
-#define TG_API_REDIS_URL_H
+#ifndef TG_COMMON_REDIS_URL_H
+#define TG_COMMON_REDIS_URL_H
 
 #include "common/str.h"
 

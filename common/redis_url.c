@@ -1,4 +1,4 @@
-#include "api/redis_url.h"
+#include "common/redis_url.h"
 
 #include <string.h>
 
