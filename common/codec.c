@@ -200,7 +200,10 @@ static size_t ascii_escape(unsigned char c, char buf[6])
     if (c >= 0x20 && c != 0x7f) {
         return 0;
     }
-    memcpy(buf, "\\u00", 4);
+    buf[0] = '\\';
+    buf[1] = 'u';
+    buf[2] = '0';
+    buf[3] = '0';
     buf[4] = hex_digits[c >> 4];
     buf[5] = hex_digits[c & 0x0f];
     return 6;

@@ -187,7 +187,8 @@ static int parse_rows(struct tg_str text, struct tg_str only_name, unsigned char
 /* Sorts the rows and moves them into the table's arrays. */
 static int fill(struct tg_secrets *table, struct row *rows, size_t count, struct tg_error *err)
 {
-    struct row **order = calloc(count, sizeof(*order));
+    const size_t pointer_bytes = sizeof(struct row *); /* NOLINT(bugprone-sizeof-expression) */
+    struct row **order = calloc(count, pointer_bytes);
 
     table->names = calloc(count, sizeof(*table->names));
     table->secrets = calloc(count, sizeof(*table->secrets));
@@ -198,7 +199,7 @@ static int fill(struct tg_secrets *table, struct row *rows, size_t count, struct
     for (size_t i = 0; i < count; i++) {
         order[i] = &rows[i];
     }
-    qsort(order, count, sizeof(struct row *), compare_rows);
+    qsort(order, count, pointer_bytes, compare_rows);
     for (size_t i = 0; i < count; i++) {
         struct name *last = table->name_count > 0 ? &table->names[table->name_count - 1] : NULL;
 
