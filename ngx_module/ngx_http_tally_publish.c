@@ -46,7 +46,7 @@ ngx_http_tally_publish_handler(ngx_http_request_t *r)
 
     rc = ngx_http_tally_publish_check(r, ctx);
 
-    if (rc != NGX_OK) {
+    if (rc != NGX_OK || ctx->answered) {
         return rc;
     }
 
