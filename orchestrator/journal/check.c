@@ -31,7 +31,8 @@ static const char *const questions[] = {
     "SELECT 'event ' || e.event_id || ' is a duplicate of nothing with its identity' "
     "FROM events e LEFT JOIN events f ON f.id = e.duplicate_of "
     "WHERE e.state = 2 AND (f.id IS NULL OR f.state = 2 OR f.identity <> e.identity)",
-    "SELECT 'event ' || event_id || ' names an original and is no duplicate' FROM events "
+    "SELECT 'event ' || event_id || ' names an original and is no duplicate' FROM events NOT "
+    "INDEXED "
     "WHERE state <> 2 AND duplicate_of IS NOT NULL",
     "SELECT 'event ' || event_id || ' is refused and has no exception' FROM events e "
     "WHERE state = 3 AND NOT EXISTS (SELECT 1 FROM exceptions x WHERE x.event = e.id)",
@@ -40,9 +41,11 @@ static const char *const questions[] = {
     "SELECT 'object ' || id || ' is in exception and has no exception' FROM objects o "
     "WHERE state = 4 AND NOT EXISTS (SELECT 1 FROM exceptions x WHERE x.object = o.id) "
     "AND NOT EXISTS (SELECT 1 FROM exceptions x WHERE x.event = o.event)",
-    "SELECT 'object ' || min(id) || ' and object ' || max(id) || ' are both validated as version ' "
-    "|| version || ' of one thing' FROM objects WHERE state = 1 "
-    "GROUP BY key, version HAVING count(*) > 1",
+    "SELECT 'object ' || min(o.id) || ' and object ' || max(o.id) || ' are both validated as "
+    "version ' || o.version || ' of one thing' FROM "
+    "(SELECT key, version FROM objects GROUP BY key, version HAVING count(*) > 1) d "
+    "CROSS JOIN objects o ON o.key = d.key AND o.version = d.version WHERE o.state = 1 "
+    "GROUP BY o.key, o.version HAVING count(*) > 1",
     "SELECT 'posting key ' || lower(hex(key)) || ' is there ' || count(*) || ' times' "
     "FROM postings GROUP BY key HAVING count(*) > 1",
 
@@ -102,9 +105,11 @@ int tg_journal_check(struct tg_reader *r, tg_check_finding fn, void *arg, struct
 {
     size_t count = 0;
     int result = 0;
+    char cache[64];
     char more[64];
 
-    if (sqlite3_exec(r->db, "BEGIN", NULL, NULL, NULL) != SQLITE_OK) {
+    (void)snprintf(cache, sizeof(cache), "PRAGMA cache_size = -%d; BEGIN", TG_JOURNAL_CACHE_KIB);
+    if (sqlite3_exec(r->db, cache, NULL, NULL, NULL) != SQLITE_OK) {
         return tg_reader_failed(r, "the journal", err);
     }
     for (size_t i = 0; i < QUESTIONS && result == 0; i++) {
