@@ -1,20 +1,23 @@
 /*
  * schema.h: JSON Schema (draft 7, valijson) behind one C face; no C++ exception leaves it.
  *
- * conf/schemas/NAME.json: NAME is an event type (com.tallygate.time_entry.approved.v1) or
- * canonical/KIND. Loaded whole at start. Immutable after load; validation is safe on many threads.
- * Strings under `pattern` are capped (std::regex recurses), see schema.cc.
+ * conf/schemas/NAME.json: NAME is an event type (com.tallygate.time_entry.approved.v1), the name of
+ * a file format (master), or canonical/KIND. Loaded whole at start. Immutable after load;
+ * validation is safe on many threads. Strings under `pattern` are capped (std::regex recurses), see
+ * schema.cc.
+ *
+ * Ownership: the set owns its schemas; documents are only read.
  */
 #ifndef TG_RULES_SCHEMA_H
 #define TG_RULES_SCHEMA_H
 
 #include <jansson.h>
 
-#include "common/str.h"
-
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+#include "common/str.h"
 
 struct tg_schemas;
 

@@ -1,0 +1,239 @@
+/*
+ * fixtures.c: runs NAME.fixtures/ *.json beside each rule file:
+ *
+ *   sources   {"input": {"headers": {}, "body": ...}, "expected": {"objects": [...]}}
+ *   validate  {"input": {"object": ..., "ctx": {}},   "expected": {"violations": [...]}}
+ *   route     {"input": {"object": ..., "ctx": {}},   "expected": {"postings": [...]}}
+ *
+ * or "expected": {"error": "part of the message"}. "about" may say in words what it shows. ctx may
+ * give tenant, source, today and destinations; the master data is fixtures/master.json with
+ * fixtures/calendar.yaml. A rule file without fixtures fails.
+ */
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "rules/internal.h"
+
+#define DIFF_MAX_BYTES 400
+
+struct tester {
+    const char *path;
+    struct tg_rules *rules;
+    struct tg_master *master; /* NULL: the bundle has none */
+    tg_fixture_result fn;
+    void *arg;
+    int failed;
+};
+
+struct suite {
+    const char *folder, *answer;
+};
+
+static const struct suite suites[] = {
+    {"sources/", "objects"}, {"validate/", "violations"}, {"route/", "postings"}};
+
+static void report(struct tester *t, const char *file, bool passed, const char *message)
+{
+    if (!passed) {
+        t->failed++;
+    }
+    if (t->fn != NULL) {
+        t->fn(t->arg, file, passed, message);
+    }
+}
+
+static const char *text_or(const json_t *object, const char *key, const char *otherwise)
+{
+    const char *s = json_string_value(json_object_get(object, key));
+
+    return s != NULL ? s : otherwise;
+}
+
+/* "validate/time_entry.lua" -> "time_entry" */
+static bool stem_of(const struct suite *s, const char *file, char *out, size_t out_size)
+{
+    size_t skip = strlen(s->folder), len = strlen(file);
+    struct tg_str stem = {(const unsigned char *)file + skip, len - skip - strlen(".lua")};
+
+    return tg_str_copy(stem, out, out_size);
+}
+
+static json_t *answer_of(struct tester *t, const struct suite *s, const char *file,
+                         const json_t *input, struct tg_error *err)
+{
+    const json_t *ctx_in = json_object_get(input, "ctx");
+    const json_t *named = json_object_get(ctx_in, "destinations");
+    json_t *usual = json_pack("[s, s]", "erp", "payroll"), *answer = NULL;
+    struct tg_rules_ctx ctx = {.tenant = text_or(ctx_in, "tenant", "acme"),
+                               .source = text_or(ctx_in, "source", "psa"),
+                               .today = text_or(ctx_in, "today", "2026-11-20"),
+                               .destinations = named != NULL ? named : usual};
+    char name[TG_RULE_PATH_MAX_BYTES];
+    const json_t *object = json_object_get(input, "object");
+
+    if (usual == NULL || !stem_of(s, file, name, sizeof(name))) {
+        tg_error_set(err, "out of memory");
+    } else if (strcmp(s->answer, "objects") == 0) {
+        answer = tg_rules_decode(t->rules, name, json_object_get(input, "headers"),
+                                 json_object_get(input, "body"), err);
+    } else if (strcmp(text_or(object, "kind", ""), name) != 0) {
+        tg_error_set(err, "the fixture's object is not of kind %.64s", name);
+    } else if (strcmp(s->answer, "violations") == 0) {
+        answer = tg_rules_check(t->rules, object, t->master, &ctx, err);
+    } else {
+        answer = tg_rules_plan(t->rules, object, t->master, &ctx, err);
+    }
+    json_decref(usual);
+    return answer;
+}
+
+static void report_difference(struct tester *t, const char *where, const json_t *want,
+                              const json_t *got, const struct tg_error *err)
+{
+    char *want_text = json_dumps(want, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+    char *got_text = got != NULL ? json_dumps(got, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    char text[3 * DIFF_MAX_BYTES];
+
+    if (snprintf(text, sizeof(text), "expected %.*s, got %s%.*s", DIFF_MAX_BYTES,
+                 want_text != NULL ? want_text : "?", got != NULL ? "" : "the error: ",
+                 DIFF_MAX_BYTES, got_text != NULL ? got_text : err->text) < 0) {
+        text[0] = '\0';
+    }
+    report(t, where, false, text);
+    free(want_text);
+    free(got_text);
+}
+
+static void compare(struct tester *t, const struct suite *s, const char *where,
+                    const json_t *expected, const json_t *got, const struct tg_error *err)
+{
+    const char *error = json_string_value(json_object_get(expected, "error"));
+    const json_t *want = json_object_get(expected, s->answer);
+
+    if (json_object_size(expected) != 1 || (error == NULL && want == NULL)) {
+        report(t, where, false, "`expected` must hold the answer or `error`, and nothing else");
+    } else if (error != NULL ? got == NULL && strstr(err->text, error) != NULL
+                             : got != NULL && json_equal(want, got)) {
+        report(t, where, true, "");
+    } else {
+        report_difference(t, where, expected, got, err);
+    }
+}
+
+static bool is_known_shape(const json_t *fixture)
+{
+    size_t about = json_object_get(fixture, "about") != NULL ? 1 : 0;
+
+    return json_is_object(json_object_get(fixture, "input")) &&
+           json_is_object(json_object_get(fixture, "expected")) &&
+           json_object_size(fixture) == 2 + about;
+}
+
+/* where: path below the bundle. */
+static void run_fixture(struct tester *t, const struct suite *s, const char *file,
+                        const char *where)
+{
+    char path[2 * TG_RULE_PATH_MAX_BYTES];
+    struct tg_error err = {""};
+    json_error_t problem;
+    struct stat st;
+    json_t *fixture, *got;
+    int n = snprintf(path, sizeof(path), "%s/%s", t->path, where);
+
+    if (n < 0 || (size_t)n >= sizeof(path) || stat(path, &st) != 0 ||
+        st.st_size > TG_FIXTURE_MAX_BYTES) {
+        report(t, where, false, "cannot be read, or is too large");
+        return;
+    }
+    fixture = json_load_file(path, JSON_REJECT_DUPLICATES, &problem);
+    if (fixture == NULL || !is_known_shape(fixture)) {
+        tg_error_set(&err, "line %d: %s", fixture == NULL ? problem.line : 1,
+                     fixture == NULL ? problem.text : "expected {\"input\": {}, \"expected\": {}}");
+        report(t, where, false, err.text);
+        json_decref(fixture);
+        return;
+    }
+    got = answer_of(t, s, file, json_object_get(fixture, "input"), &err);
+    compare(t, s, where, json_object_get(fixture, "expected"), got, &err);
+    json_decref(got);
+    json_decref(fixture);
+}
+
+static int is_fixture(const struct dirent *e)
+{
+    size_t len = strlen(e->d_name);
+
+    return e->d_name[0] != '.' && len > 5 && strcmp(e->d_name + len - 5, ".json") == 0;
+}
+
+static void run_suite(struct tester *t, const struct suite *s, const char *file)
+{
+    char folder[TG_RULE_PATH_MAX_BYTES], path[2 * TG_RULE_PATH_MAX_BYTES];
+    int stem = (int)(strlen(file) - strlen(".lua"));
+    struct dirent **entries = NULL;
+    int n = -1, len = snprintf(folder, sizeof(folder), "%.*s.fixtures", stem, file);
+
+    if (len > 0 && (size_t)len < sizeof(folder)) {
+        len = snprintf(path, sizeof(path), "%s/%s", t->path, folder);
+        n = len > 0 && (size_t)len < sizeof(path) ? scandir(path, &entries, is_fixture, alphasort)
+                                                  : -1;
+    }
+    if (n <= 0 || n > TG_FIXTURES_PER_RULE_MAX) {
+        report(t, file, false, n <= 0 ? "has no fixtures" : "has too many fixtures");
+    }
+    for (int i = 0; i < n; i++) {
+        char where[2 * TG_RULE_PATH_MAX_BYTES];
+
+        len = snprintf(where, sizeof(where), "%s/%s", folder, entries[i]->d_name);
+        if (n <= TG_FIXTURES_PER_RULE_MAX && len > 0 && (size_t)len < sizeof(where)) {
+            run_fixture(t, s, file, where);
+        }
+        free(entries[i]);
+    }
+    free(entries);
+}
+
+static int load_master(struct tester *t, struct tg_error *err)
+{
+    char master[TG_RULE_PATH_MAX_BYTES], calendar[TG_RULE_PATH_MAX_BYTES];
+    int a = snprintf(master, sizeof(master), "%s/fixtures/master.json", t->path);
+    int b = snprintf(calendar, sizeof(calendar), "%s/fixtures/calendar.yaml", t->path);
+
+    if (a < 0 || b < 0 || (size_t)a >= sizeof(master) || (size_t)b >= sizeof(calendar)) {
+        return tg_error_set(err, "%s: path is too long", t->path);
+    }
+    if (access(master, F_OK) != 0) {
+        return 0;
+    }
+    t->master = tg_master_load(master, access(calendar, F_OK) == 0 ? calendar : NULL, err);
+    return t->master != NULL ? 0 : -1;
+}
+
+int tg_rules_test(const char *path, tg_fixture_result fn, void *arg, struct tg_error *err)
+{
+    struct tester t = {.path = path, .fn = fn, .arg = arg};
+    struct tg_bundle *b = tg_bundle_load(path, err);
+
+    if (b == NULL) {
+        return -1;
+    }
+    t.rules = tg_rules_new(b, err);
+    if (t.rules == NULL || load_master(&t, err) != 0) {
+        t.failed = -1;
+    }
+    for (size_t i = 0; t.failed >= 0 && i < b->count; i++) {
+        for (size_t k = 0; k < sizeof(suites) / sizeof(suites[0]); k++) {
+            if (strncmp(b->files[i].name, suites[k].folder, strlen(suites[k].folder)) == 0) {
+                run_suite(&t, &suites[k], b->files[i].name);
+            }
+        }
+    }
+    tg_master_unref(t.master);
+    tg_rules_free(t.rules);
+    tg_bundle_unref(b);
+    return t.failed;
+}

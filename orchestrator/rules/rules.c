@@ -1,0 +1,324 @@
+#include "rules/rules.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "rules/internal.h"
+
+struct call {
+    char file[TG_RULE_PATH_MAX_BYTES];
+    const char *function;
+    const json_t *first, *second;   /* decode: headers, body; else: object, NULL */
+    const struct tg_rules_ctx *ctx; /* check and plan: master and ctx follow the object */
+};
+
+struct tg_rules *tg_rules_new(struct tg_bundle *b, struct tg_error *err)
+{
+    struct tg_rules *r = calloc(1, sizeof(*r));
+
+    if (r == NULL) {
+        tg_error_set(err, "rules: out of memory");
+        return NULL;
+    }
+    r->bundle = tg_bundle_ref(b);
+    if (tg_re_init(&r->re) != 0) {
+        tg_error_set(err, "rules: out of memory");
+        tg_rules_free(r);
+        return NULL;
+    }
+    if (tg_state_open(r, err) != 0) {
+        tg_rules_free(r);
+        return NULL;
+    }
+    return r;
+}
+
+void tg_rules_free(struct tg_rules *r)
+{
+    if (r == NULL) {
+        return;
+    }
+    tg_state_close(r);
+    tg_re_clear(&r->re);
+    tg_bundle_unref(r->bundle);
+    free(r);
+}
+
+const struct tg_bundle *tg_rules_bundle(const struct tg_rules *r)
+{
+    return r->bundle;
+}
+
+static void push_ctx(lua_State *L, const struct tg_rules_ctx *ctx)
+{
+    lua_createtable(L, 0, 4);
+    lua_pushstring(L, ctx->tenant);
+    lua_setfield(L, -2, "tenant");
+    lua_pushstring(L, ctx->source);
+    lua_setfield(L, -2, "source");
+    lua_pushstring(L, ctx->today);
+    lua_setfield(L, -2, "today");
+    tg_json_push(L, ctx->destinations);
+    lua_setfield(L, -2, "destinations");
+}
+
+static int call_body(lua_State *L)
+{
+    const struct call *c = lua_touserdata(L, 1);
+
+    lua_newtable(L);
+    tg_slot_take(L, TG_SLOT_LOADED);
+    tg_state_run_chunk(L, c->file);
+    if (lua_type(L, -1) != LUA_TTABLE || lua_getfield(L, -1, c->function) != LUA_TFUNCTION) {
+        return luaL_error(L, "gives no function `%s`", c->function);
+    }
+    tg_json_push(L, c->first);
+    if (c->ctx == NULL) {
+        tg_json_push(L, c->second);
+        lua_call(L, 2, 1);
+    } else {
+        tg_slot_push(L, TG_SLOT_MASTER);
+        push_ctx(L, c->ctx);
+        lua_call(L, 3, 1);
+    }
+    return 1;
+}
+
+/* The result as JSON; the state is whole again afterwards, or marked to be made anew. */
+static json_t *run(struct tg_rules *r, struct call *c, struct tg_master *m, struct tg_error *err)
+{
+    struct tg_error inner = {""};
+    json_t *result = NULL;
+
+    if (tg_bundle_find(r->bundle, c->file) == NULL) {
+        tg_error_set(err, "the rules have no file %s", c->file);
+        return NULL;
+    }
+    if (r->L == NULL && tg_state_open(r, err) != 0) {
+        return NULL;
+    }
+    r->master = m;
+    if (tg_state_call(r, call_body, c, &inner) == 0) {
+        result = tg_json_read(r->L, -1, &inner);
+        lua_settop(r->L, 0);
+    }
+    r->master = NULL;
+    if (r->broken != NULL) {
+        tg_state_close(r);
+    }
+    if (result == NULL) {
+        tg_error_set(err, "%s of %.100s: %.380s", c->function, c->file, inner.text);
+        return NULL;
+    }
+    if (json_is_object(result) && json_object_size(result) == 0) {
+        json_decref(result); /* an empty table: nothing */
+        result = json_array();
+    }
+    if (!json_is_array(result)) {
+        tg_error_set(err, "%s of %.100s: must return a list", c->function, c->file);
+        json_decref(result);
+        return NULL;
+    }
+    return result;
+}
+
+static int name_file(struct call *c, const char *folder, const char *name, struct tg_error *err)
+{
+    int n = snprintf(c->file, sizeof(c->file), "%s/%s.lua", folder, name);
+
+    if (n < 0 || (size_t)n >= sizeof(c->file)) {
+        return tg_error_set(err, "the rules have no file %s/%.64s...", folder, name);
+    }
+    return 0;
+}
+
+static const char *member(const json_t *object, const char *key)
+{
+    return json_string_value(json_object_get(object, key));
+}
+
+/* Drops the list when a check of it failed. */
+static json_t *checked(json_t *list, const struct call *c, const char *problem,
+                       struct tg_error *err)
+{
+    if (problem == NULL) {
+        return list;
+    }
+    tg_error_set(err, "%s of %.100s: %s", c->function, c->file, problem);
+    json_decref(list);
+    return NULL;
+}
+
+static const char *problem_of_objects(const json_t *list)
+{
+    size_t i;
+    json_t *item;
+
+    if (json_array_size(list) > TG_VALIDATE_ARRAY_MAX) {
+        return "too many objects";
+    }
+    json_array_foreach((json_t *)list, i, item)
+    {
+        if (!tg_str_is_name(tg_str_of(member(item, "kind")), TG_SOURCE_NAME_MAX_BYTES)) {
+            return "an object has no `kind`";
+        }
+    }
+    return NULL;
+}
+
+json_t *tg_rules_decode(struct tg_rules *r, const char *decoder, const json_t *headers,
+                        const json_t *body, struct tg_error *err)
+{
+    struct call c = {.function = "decode", .first = headers, .second = body};
+    json_t *list;
+
+    if (name_file(&c, "sources", decoder, err) != 0) {
+        return NULL;
+    }
+    list = run(r, &c, NULL, err);
+    return list != NULL ? checked(list, &c, problem_of_objects(list), err) : NULL;
+}
+
+/* A member that is missing is fine when `required` is false. */
+static bool all_texts(const json_t *object, const char *const *names, bool required)
+{
+    for (size_t i = 0; names[i] != NULL; i++) {
+        const json_t *v = json_object_get(object, names[i]);
+
+        if (v == NULL ? required : !json_is_string(v)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static const char *problem_of_violations(const json_t *list)
+{
+    static const char *const needed[] = {"code", "field", "message", NULL};
+    static const char *const allowed[] = {"owner", NULL};
+    size_t i;
+    json_t *v;
+
+    if (json_array_size(list) > TG_VIOLATIONS_MAX) {
+        return "too many violations";
+    }
+    json_array_foreach((json_t *)list, i, v)
+    {
+        size_t members = 3 + (json_object_get(v, "owner") != NULL ? 1 : 0);
+
+        if (!all_texts(v, needed, true) || !all_texts(v, allowed, false) ||
+            json_object_size(v) != members) {
+            return "a violation must be {code, field, message} and at most owner, all texts";
+        }
+        if (json_string_length(json_object_get(v, "field")) > TG_CE_ATTRIBUTE_MAX_BYTES ||
+            json_string_length(json_object_get(v, "message")) > TG_VIOLATION_MESSAGE_MAX_BYTES) {
+            return "field or message of a violation is too long";
+        }
+    }
+    return NULL;
+}
+
+static const char *kind_of(const json_t *object, struct tg_error *err)
+{
+    const char *kind = member(object, "kind");
+
+    if (kind == NULL) {
+        tg_error_set(err, "the object has no `kind`");
+    }
+    return kind;
+}
+
+json_t *tg_rules_check(struct tg_rules *r, const json_t *object, struct tg_master *m,
+                       const struct tg_rules_ctx *ctx, struct tg_error *err)
+{
+    struct call c = {.function = "check", .first = object, .ctx = ctx};
+    const char *kind = kind_of(object, err);
+    json_t *list;
+
+    if (kind == NULL || name_file(&c, "validate", kind, err) != 0) {
+        return NULL;
+    }
+    list = run(r, &c, m, err);
+    return list != NULL ? checked(list, &c, problem_of_violations(list), err) : NULL;
+}
+
+static bool lists_text(const json_t *array, const char *text)
+{
+    size_t i;
+    json_t *v;
+
+    json_array_foreach((json_t *)array, i, v)
+    {
+        if (json_is_string(v) && strcmp(json_string_value(v), text) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool same_member(const json_t *a, const json_t *b, const char *key)
+{
+    return strcmp(member(a, key), member(b, key)) == 0;
+}
+
+static const char *problem_of_posting(const json_t *list, size_t at, const json_t *destinations)
+{
+    static const char *const needed[] = {"destination", "kind", "leg", "period", "quantity", NULL};
+    const json_t *p = json_array_get(list, at);
+    struct tg_decimal quantity;
+
+    if (!all_texts(p, needed, true) || !json_is_object(json_object_get(p, "payload")) ||
+        json_object_size(p) != 6) {
+        return "a posting must be {destination, kind, leg, period, quantity, payload}";
+    }
+    if (!tg_str_is_name(tg_str_of(member(p, "kind")), TG_SOURCE_NAME_MAX_BYTES) ||
+        !tg_str_is_name(tg_str_of(member(p, "leg")), TG_SOURCE_NAME_MAX_BYTES) ||
+        !tg_str_is_printable(tg_str_of(member(p, "period")), TG_CE_ATTRIBUTE_MAX_BYTES)) {
+        return "kind, leg or period of a posting is empty or has odd characters";
+    }
+    if (tg_decimal_parse(tg_str_of(member(p, "quantity")), &quantity) != 0) {
+        return "quantity of a posting is not a decimal text";
+    }
+    if (!lists_text(destinations, member(p, "destination"))) {
+        return "a posting goes to a destination the tenant does not have";
+    }
+    for (size_t i = 0; i < at; i++) {
+        const json_t *other = json_array_get(list, i);
+
+        /* the posting's key would be the same, so only one of them would ever be sent */
+        if (same_member(p, other, "destination") && same_member(p, other, "kind") &&
+            same_member(p, other, "leg")) {
+            return "two postings have the same destination, kind and leg";
+        }
+    }
+    return NULL;
+}
+
+static const char *problem_of_postings(const json_t *list, const json_t *destinations)
+{
+    const char *problem = NULL;
+
+    if (json_array_size(list) > TG_POSTINGS_PER_OBJECT_MAX) {
+        return "too many postings";
+    }
+    for (size_t i = 0; problem == NULL && i < json_array_size(list); i++) {
+        problem = problem_of_posting(list, i, destinations);
+    }
+    return problem;
+}
+
+json_t *tg_rules_plan(struct tg_rules *r, const json_t *object, struct tg_master *m,
+                      const struct tg_rules_ctx *ctx, struct tg_error *err)
+{
+    struct call c = {.function = "plan", .first = object, .ctx = ctx};
+    const char *kind = kind_of(object, err);
+    json_t *list;
+
+    if (kind == NULL || name_file(&c, "route", kind, err) != 0) {
+        return NULL;
+    }
+    list = run(r, &c, m, err);
+    return list != NULL ? checked(list, &c, problem_of_postings(list, ctx->destinations), err)
+                        : NULL;
+}
