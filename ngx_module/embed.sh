@@ -1,5 +1,5 @@
 #!/bin/sh
-# Writes a file as a C array, so that the module carries admit.lua inside.
+# Writes NAME.lua as the C array tg_NAME_lua, so that a program carries the script inside.
 # Usage: ngx_module/embed.sh INPUT OUTPUT   (OUTPUT is usually build/gen/admit_lua.h)
 set -eu
 
@@ -12,11 +12,12 @@ set -eu
     exit 1
 }
 
+name="tg_$(basename "$1" .lua)_lua"
 mkdir -p "$(dirname "$2")"
 {
     echo "/* Made from $(basename "$1") by embed.sh; do not edit. */"
     echo
-    echo "static const unsigned char tg_admit_lua[] = {"
+    echo "static const unsigned char $name[] = {"
     od -An -v -tu1 "$1" | awk '{
         line = "   "
         for (i = 1; i <= NF; i++) {
@@ -26,6 +27,6 @@ mkdir -p "$(dirname "$2")"
     }'
     echo "};"
     echo
-    echo "static const unsigned long tg_admit_lua_len = sizeof(tg_admit_lua);"
+    echo "static const unsigned long ${name}_len = sizeof($name);"
 } >"$2.tmp"
 mv "$2.tmp" "$2"

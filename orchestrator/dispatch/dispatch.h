@@ -29,8 +29,13 @@ struct tg_dispatch_options {
 
 struct tg_dispatch *tg_dispatch_start(const struct tg_dispatch_options *o, struct tg_error *err);
 
-/* New postings are in the journal. Cheap; call after each commit of intake. */
+/* New postings are in the journal, and so are all cancels asked for before. Cheap; call after each
+ * commit of intake. */
 void tg_dispatch_kick(struct tg_dispatch *d);
+
+/* Would tg_dispatch_cancel succeed now? Asked for every posting of an object before the first one
+ * is cancelled; nothing may run on the loop in between. */
+bool tg_dispatch_may_cancel(struct tg_dispatch *d, int64_t posting, uint32_t destination);
 
 /* A posting was superseded by intake before it was sent: forget it if it is held in memory and not
  * on its way. Returns true when it is surely not sent and will not be; intake then cancels it. */

@@ -1,0 +1,94 @@
+#include "cmd/reload.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct failures {
+    char first[TG_ERROR_MAX_BYTES / 2];
+};
+
+static void on_fixture(void *arg, const char *file, bool passed, const char *message)
+{
+    struct failures *f = arg;
+    struct tg_error text;
+
+    if (passed || f->first[0] != '\0') {
+        return;
+    }
+    (void)tg_error_set(&text, "%.120s: %.120s", file, message != NULL ? message : "failed");
+    if (!tg_str_copy(tg_str_of(text.text), f->first, sizeof(f->first))) {
+        f->first[0] = '\0';
+    }
+}
+
+/* The fixtures are read from disk; the files must still be the ones of the bundle. */
+static int check_fixtures(const struct tg_config *c, const struct tg_bundle *bundle,
+                          struct tg_error *err)
+{
+    struct failures f = {""};
+    struct tg_bundle *again;
+    bool same;
+    int failed = tg_rules_test(c->rules.path, on_fixture, &f, err);
+
+    if (failed < 0) {
+        return -1;
+    }
+    if (failed > 0) {
+        return tg_error_set(err, "rules %s: %d fixtures fail, first %s", c->rules.path, failed,
+                            f.first);
+    }
+    again = tg_bundle_load(c->rules.path, err);
+    if (again == NULL) {
+        return -1;
+    }
+    same = strcmp(tg_bundle_sha256(again), tg_bundle_sha256(bundle)) == 0;
+    tg_bundle_unref(again);
+    return same ? 0
+                : tg_error_set(err,
+                               "rules %s: files changed while they were tested; send SIGHUP "
+                               "again",
+                               c->rules.path);
+}
+
+static int load_masters(const struct tg_config *c, struct tg_loaded *out, struct tg_error *err)
+{
+    out->masters = calloc(c->tenant_count + 1, sizeof(struct tg_master *));
+    if (out->masters == NULL) {
+        return tg_error_set(err, "master data: no memory");
+    }
+    out->master_count = c->tenant_count;
+    for (size_t i = 0; i < c->tenant_count; i++) {
+        const struct tg_config_tenant *t = &c->tenants[i];
+
+        out->masters[i] = tg_master_load(t->master, t->calendar, err);
+        if (out->masters[i] == NULL) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int tg_loaded_load(const struct tg_config *c, bool with_fixtures, struct tg_loaded *out,
+                   struct tg_error *err)
+{
+    *out = (struct tg_loaded){0};
+    out->bundle = tg_bundle_load(c->rules.path, err);
+    if (out->bundle == NULL || load_masters(c, out, err) != 0 ||
+        (with_fixtures && check_fixtures(c, out->bundle, err) != 0)) {
+        tg_loaded_clear(out);
+        return -1;
+    }
+    return 0;
+}
+
+void tg_loaded_clear(struct tg_loaded *l)
+{
+    if (l->bundle != NULL) {
+        tg_bundle_unref(l->bundle);
+    }
+    for (size_t i = 0; i < l->master_count; i++) {
+        tg_master_unref(l->masters[i]);
+    }
+    free(l->masters);
+    *l = (struct tg_loaded){0};
+}

@@ -1,0 +1,203 @@
+/*
+ * Jobs wait in one queue; one piece of work at a time takes up to TG_FILE_BATCH_MAX of them to a
+ * thread of libuv's pool, so one fsync carries many lines. Only that work touches the folder; the
+ * queue is the loop thread's. How long a job waits is bounded by the engine's concurrency.
+ */
+#include "connect/file.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "connect/folder.h"
+
+struct job {
+    struct job *next;
+    int64_t posting;
+    bool is_lookup;
+    char key[2 * TG_POSTING_KEY_BYTES + 1];
+    char *kind, *payload; /* inside text */
+    char text[];
+};
+
+struct tg_connector {
+    uv_loop_t *loop;
+    tg_connect_done done;
+    void *arg;
+    struct tg_folder *folder;
+    struct job *head, **tail;
+    uv_work_t work;
+    bool busy, closing;
+    struct job *taken[TG_FILE_BATCH_MAX];
+    struct tg_folder_job jobs[TG_FILE_BATCH_MAX];
+    size_t taken_count;
+    tg_connect_closed closed;
+    void *closed_arg;
+};
+
+static void start_work(struct tg_connector *c);
+
+static void report(struct tg_connector *c, const struct job *job, const struct tg_folder_job *r)
+{
+    struct tg_connect_result result = {
+        .posting = job->posting,
+        .is_lookup = job->is_lookup,
+        .outcome = r->outcome,
+        .lookup = r->lookup,
+        .ref = r->ref[0] != '\0' ? r->ref : NULL,
+        .detail = r->detail[0] != '\0' ? r->detail : NULL,
+        .exception = r->exception,
+    };
+
+    c->done(c->arg, &result);
+}
+
+/* On the pool's thread. */
+static void work(uv_work_t *req)
+{
+    struct tg_connector *c = req->data;
+
+    tg_folder_run(c->folder, c->jobs, c->taken_count);
+}
+
+/* Closing: what was never begun surely did not happen. */
+static void refuse_waiting(struct tg_connector *c)
+{
+    static const struct tg_folder_job refused = {
+        .outcome = TG_OUTCOME_RETRY, .lookup = TG_LOOKUP_UNKNOWN, .detail = "closing"};
+
+    while (c->head != NULL) {
+        struct job *job = c->head;
+
+        c->head = job->next;
+        report(c, job, &refused);
+        free(job);
+    }
+    c->tail = &c->head;
+}
+
+static void after_work(uv_work_t *req, int status)
+{
+    struct tg_connector *c = req->data;
+    size_t n = c->taken_count;
+
+    (void)status; /* never cancelled */
+    for (size_t i = 0; i < n; i++) {
+        report(c, c->taken[i], &c->jobs[i]);
+        free(c->taken[i]);
+    }
+    c->taken_count = 0;
+    c->busy = false;
+    if (!c->closing) {
+        start_work(c);
+        return;
+    }
+    refuse_waiting(c);
+    tg_folder_close(c->folder);
+    c->closed(c->closed_arg);
+    free(c);
+}
+
+static void start_work(struct tg_connector *c)
+{
+    if (c->busy || (c->head == NULL && !c->closing)) {
+        return;
+    }
+    while (!c->closing && c->head != NULL && c->taken_count < TG_FILE_BATCH_MAX) {
+        struct job *job = c->head;
+        struct tg_folder_job *to = &c->jobs[c->taken_count];
+
+        c->head = job->next;
+        if (c->head == NULL) {
+            c->tail = &c->head;
+        }
+        *to = (struct tg_folder_job){.is_lookup = job->is_lookup,
+                                     .key_hex = job->key,
+                                     .kind = job->kind,
+                                     .payload = job->payload};
+        c->taken[c->taken_count++] = job;
+    }
+    c->busy = true;
+    /* fails only without a work function */
+    (void)uv_queue_work(c->loop, &c->work, work, after_work);
+}
+
+static struct tg_connector *file_open(uv_loop_t *loop, const struct tg_config_destination *d,
+                                      tg_connect_done done, void *arg, struct tg_error *err)
+{
+    struct tg_connector *c;
+
+    if (d->path == NULL || d->path[0] == '\0') {
+        (void)tg_error_set(err, "destination %s: the file connector needs a path", d->id);
+        return NULL;
+    }
+    c = calloc(1, sizeof(*c));
+    if (c == NULL) {
+        (void)tg_error_set(err, "destination %s: no memory", d->id);
+        return NULL;
+    }
+    c->loop = loop;
+    c->done = done;
+    c->arg = arg;
+    c->tail = &c->head;
+    c->work.data = c;
+    c->folder = tg_folder_open(d->path, err);
+    if (c->folder == NULL) {
+        free(c);
+        return NULL;
+    }
+    return c;
+}
+
+static int enqueue(struct tg_connector *c, const struct tg_connect_job *from, bool is_lookup)
+{
+    size_t kind_len = strlen(from->kind) + 1;
+    size_t payload_len = strlen(from->payload) + 1;
+    struct job *job = malloc(sizeof(*job) + kind_len + payload_len);
+
+    if (job == NULL) {
+        return -1;
+    }
+    job->next = NULL;
+    job->posting = from->posting;
+    job->is_lookup = is_lookup;
+    memcpy(job->key, from->key, sizeof(job->key));
+    job->kind = job->text;
+    job->payload = job->text + kind_len;
+    memcpy(job->kind, from->kind, kind_len);
+    memcpy(job->payload, from->payload, payload_len);
+    *c->tail = job;
+    c->tail = &job->next;
+    if (!c->closing) {
+        start_work(c);
+    }
+    return 0;
+}
+
+static int file_send(struct tg_connector *c, const struct tg_connect_job *job)
+{
+    return enqueue(c, job, false);
+}
+
+static int file_lookup(struct tg_connector *c, const struct tg_connect_job *job)
+{
+    return enqueue(c, job, true);
+}
+
+static void file_close(struct tg_connector *c, tg_connect_closed closed, void *arg)
+{
+    c->closing = true;
+    c->closed = closed;
+    c->closed_arg = arg;
+    start_work(c); /* with nothing to do it only makes the end come from the loop */
+}
+
+const struct tg_connector_ops tg_connector_file = {
+    .name = "file",
+    .dedupe = TG_DEDUPE_UNIQUE,
+    .idempotency_ttl_ms = 0,
+    .max_execution_ms = 0,
+    .open = file_open,
+    .send = file_send,
+    .lookup = file_lookup,
+    .close = file_close,
+};

@@ -1,0 +1,15 @@
+/*
+ * file.h: the connector that writes postings into files for people and programs to pick up by
+ * copying (folder.h says which). dedupe = unique: a key is looked up in the file before it is
+ * written, so a file never holds it twice.
+ *
+ * Ownership: static.
+ */
+#ifndef TG_CONNECT_FILE_H
+#define TG_CONNECT_FILE_H
+
+#include "connect/connect.h"
+
+extern const struct tg_connector_ops tg_connector_file;
+
+#endif

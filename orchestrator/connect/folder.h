@@ -1,0 +1,52 @@
+/*
+ * folder.h: what the file connector does with a batch of jobs, synchronously: books, ledger and
+ * totals of one directory. file.c runs it on a thread of libuv's pool, tests call it directly.
+ *
+ *   labor-PERIOD.csv, payroll-PERIOD.csv   the truth: a line there means posted
+ *   ledger.journal, payroll-PERIOD.totals.json   made from them, after them
+ *
+ * Order inside a batch: lines appended to each CSV, fsync, then ledger and totals. A crash between
+ * leaves those two behind; opening makes them anew. A failure of those two is logged and repaired
+ * with the next batch; it does not change what is posted.
+ *
+ * Ownership: jobs belong to the caller; the opener closes. One thread at a time.
+ */
+#ifndef TG_CONNECT_FOLDER_H
+#define TG_CONNECT_FOLDER_H
+
+#include "connect/sheet.h"
+#include "core/engine.h"
+
+struct tg_folder;
+
+struct tg_folder_job {
+    /* in */
+    bool is_lookup;
+    const char *key_hex; /* 32 digits */
+    const char *kind, *payload;
+    /* out */
+    enum tg_outcome outcome;            /* of a send */
+    enum tg_lookup lookup;              /* of a look-up */
+    const char *exception;              /* REJECTED: static code; NULL: destination_rejected */
+    char ref[TG_CONNECT_REF_MAX_BYTES]; /* "" none */
+    char detail[TG_CONNECT_DETAIL_MAX_BYTES]; /* "" none */
+    /* the folder's own */
+    const struct tg_sheet *sheet;
+    char file[TG_CONNECT_REF_MAX_BYTES];
+    unsigned char key[TG_POSTING_KEY_BYTES];
+    size_t line_at, line_len;
+    uint32_t line;
+    bool done, fresh;
+};
+
+/*
+ * Makes the directory (and its parents) when it is missing, locks it against a second user,
+ * recovers every file in it. NULL with err, which names the directory.
+ */
+struct tg_folder *tg_folder_open(const char *path, struct tg_error *err);
+void tg_folder_close(struct tg_folder *s);
+
+/* Fills the out part of every job. n <= TG_FILE_BATCH_MAX. */
+void tg_folder_run(struct tg_folder *s, struct tg_folder_job *jobs, size_t n);
+
+#endif

@@ -1,0 +1,70 @@
+/*
+ * inner.h: what the files of intake share; nothing outside includes it.
+ *
+ *   intake.c   start, stop, what comes next (tg_intake_advance), the tick
+ *   ask.c      commands to Redis and their replies: groups, reads, claims, trimming, the gauge
+ *   batch.c    held entries -> decisions -> one journal batch -> acknowledgement
+ *
+ * Ownership: tg_intake owns everything it points to but the options.
+ */
+#ifndef TG_INTAKE_INNER_H
+#define TG_INTAKE_INNER_H
+
+#include "intake/intake.h"
+#include "intake/seen.h"
+#include "intake/stream.h"
+
+enum tg_intake_phase { TG_MAKE_GROUPS, TG_READ_OWN, TG_CLAIM, TG_READ_NEW };
+
+struct tg_intake {
+    struct tg_intake_options o;
+    struct tg_streams streams;
+    struct tg_reader *reader;
+    struct tg_redis_link *read_link, *command_link;
+    uv_timer_t tick;
+
+    /* ask.c */
+    enum tg_intake_phase phase;
+    bool busy;                                        /* a read, claim or group command is out */
+    int64_t wait_until_ms;                            /* loop time: after an error */
+    char own[TG_SHARD_COUNT_MAX][TG_STREAM_ID_BYTES]; /* TG_READ_OWN: what follows this id */
+    unsigned active_shards;                           /* that gave entries in the last read */
+    unsigned groups_left, claim_shard;
+    bool groups_failed;
+    char claim_cursor[TG_STREAM_ID_BYTES];
+    int64_t claim_at_ms, trim_at_ms, gauge_at_ms; /* loop time */
+    uint64_t acks_since_trim, backlog;
+    unsigned gauge_left;
+
+    /* batch.c */
+    struct tg_held **held; /* read and not yet acknowledged */
+    size_t held_cap, held_count;
+    size_t held_next;       /* held[0..held_next) is the batch in hand */
+    struct tg_batch *batch; /* made, not yet taken by the journal */
+    bool committing, acking, ack_lost;
+    unsigned acks_out;
+    struct tg_seen seen;
+
+    bool stopping, closing, failed;
+    unsigned open_parts; /* links and the timer */
+    void (*stopped)(void *arg);
+    void *stopped_arg;
+};
+
+int64_t tg_intake_now(const struct tg_intake *i); /* loop time */
+void tg_intake_fail(struct tg_intake *i, const struct tg_error *err);
+void tg_intake_fail_text(struct tg_intake *i, const char *text);
+/* Does what comes next, if anything may. Called after every change. */
+void tg_intake_advance(struct tg_intake *i);
+
+/* ask.c */
+void tg_intake_ask(struct tg_intake *i);          /* the next command of the phase */
+void tg_intake_start_over(struct tg_intake *i);   /* own entries first */
+void tg_intake_housekeeping(struct tg_intake *i); /* trim and gauge, when due */
+
+/* batch.c */
+int tg_intake_hold(struct tg_intake *i, struct tg_held *h); /* takes it; 0 or -1: no memory */
+void tg_intake_work(struct tg_intake *i);                   /* the next step of what is held */
+void tg_intake_drop_held(struct tg_intake *i);              /* it stays pending in Redis */
+
+#endif

@@ -1,0 +1,186 @@
+#include "intake/write.h"
+
+#include <string.h>
+
+#include "core/metrics.h"
+
+static int no_memory(struct tg_error *err)
+{
+    return tg_error_set(err, "intake: no memory for a batch, or it is too long");
+}
+
+static int write_event(const struct tg_write *w, struct tg_reading *r, const struct tg_plan *p,
+                       struct tg_error *err)
+{
+    r->event.id = tg_journal_next_id(w->journal, TG_TABLE_EVENTS);
+    r->event.state = p->event_state;
+    r->event.duplicate_of = p->duplicate_of;
+    if (tg_batch_event(w->batch, &r->event) != 0) {
+        return no_memory(err);
+    }
+    switch (p->event_state) {
+    case TG_EVENT_ACCEPTED:
+        tg_metric_add(TG_METRIC_EVENTS_ACCEPTED, 1);
+        break;
+    case TG_EVENT_DUPLICATE:
+        tg_metric_add(TG_METRIC_EVENTS_DUPLICATE, 1);
+        break;
+    default:
+        tg_metric_add(TG_METRIC_EVENTS_EXCEPTION, 1);
+        break;
+    }
+    return 0;
+}
+
+static int write_object(const struct tg_write *w, const struct tg_reading *r,
+                        const struct tg_plan *p, int64_t *id, struct tg_error *err)
+{
+    struct tg_row_object row = {.event = r->event.id,
+                                .tenant = r->event.tenant,
+                                .kind = p->kind,
+                                .source = r->source->name,
+                                .object_id = p->object_id,
+                                .version = p->version,
+                                .state = p->object_state,
+                                .json = p->json,
+                                .rules_sha256 = w->rules_sha256,
+                                .master_version = w->master_version};
+
+    row.id = tg_journal_next_id(w->journal, TG_TABLE_OBJECTS);
+    memcpy(row.key, p->object_key, sizeof(row.key));
+    *id = row.id;
+    return tg_batch_object(w->batch, &row) == 0 ? 0 : no_memory(err);
+}
+
+static int write_postings(const struct tg_write *w, const struct tg_plan *p, int64_t object,
+                          struct tg_error *err)
+{
+    for (size_t i = 0; i < p->posting_count; i++) {
+        const struct tg_plan_posting *from = &p->postings[i];
+        struct tg_row_posting row = {.object = object,
+                                     .destination = from->destination->index,
+                                     .kind = from->kind,
+                                     .leg = from->leg,
+                                     .generation = 1,
+                                     .payload = from->payload,
+                                     .period = from->period,
+                                     .quantity_micros = from->quantity_micros,
+                                     .state = TG_POSTING_READY};
+
+        row.id = tg_journal_next_id(w->journal, TG_TABLE_POSTINGS);
+        memcpy(row.key, from->key, sizeof(row.key));
+        if (tg_batch_posting(w->batch, &row) != 0) {
+            return no_memory(err);
+        }
+    }
+    return 0;
+}
+
+static int write_exception(const struct tg_write *w, const struct tg_reading *r,
+                           const struct tg_plan *p, int64_t object, struct tg_error *err)
+{
+    struct tg_row_exception row = {.event = r->event.id,
+                                   .object = object,
+                                   .tenant = r->event.tenant,
+                                   .code = p->code,
+                                   .owner = p->owner,
+                                   .detail = p->detail,
+                                   .state = TG_EXCEPTION_OPEN,
+                                   .opened_ms = w->now_ms};
+
+    row.id = tg_journal_next_id(w->journal, TG_TABLE_EXCEPTIONS);
+    tg_metric_add(TG_METRIC_EXCEPTIONS_OPENED, 1);
+    return tg_batch_exception(w->batch, &row) == 0 ? 0 : no_memory(err);
+}
+
+/* ---- what ends ---- */
+
+static int cancel_posting(const struct tg_write *w, const struct tg_known_posting *from,
+                          struct tg_error *err)
+{
+    bool held = from->state == TG_POSTING_READY || from->state == TG_POSTING_RETRY;
+    struct tg_row_mark mark = {
+        .posting = from->id, .from = from->state, .attempt = from->attempt, .at_ms = w->now_ms};
+
+    if (from->state == TG_POSTING_CANCELLED) {
+        return 0;
+    }
+    if (tg_posting_next(from->state, TG_PE_SUPERSEDED, &mark.to) != 0 ||
+        (held && !tg_dispatch_cancel(w->dispatch, from->id, from->destination))) {
+        return tg_error_set(err, "intake: posting %lld cannot be cancelled any more",
+                            (long long)from->id);
+    }
+    return tg_batch_mark(w->batch, &mark) == 0 ? 0 : no_memory(err);
+}
+
+static bool ends(const struct tg_plan *p, int64_t object)
+{
+    for (size_t i = 0; i < p->supersede_count; i++) {
+        if (p->supersede[i] == object) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int close_exception(const struct tg_write *w, const struct tg_known_exception *x,
+                           struct tg_error *err)
+{
+    const struct tg_row_exception row = {.id = x->id,
+                                         .object = x->object,
+                                         .tenant = x->tenant,
+                                         .code = x->code,
+                                         .owner = x->owner,
+                                         .state = TG_EXCEPTION_AUTO_CLOSED,
+                                         .opened_ms = x->opened_ms,
+                                         .closed_ms = w->now_ms};
+
+    return tg_batch_exception(w->batch, &row) == 0 ? 0 : no_memory(err);
+}
+
+static int write_ends(const struct tg_write *w, const struct tg_plan *p, const struct tg_known *k,
+                      struct tg_error *err)
+{
+    for (size_t i = 0; p->cancel && i < k->posting_count; i++) {
+        if (cancel_posting(w, &k->postings[i], err) != 0) {
+            return -1;
+        }
+    }
+    for (size_t i = 0; i < p->supersede_count; i++) {
+        if (tg_batch_object_state(w->batch, p->supersede[i], TG_VERSION_SUPERSEDED) != 0) {
+            return no_memory(err);
+        }
+    }
+    for (size_t i = 0; i < k->exception_count; i++) {
+        if (ends(p, k->exceptions[i].object) && close_exception(w, &k->exceptions[i], err) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+int tg_write_plan(const struct tg_write *w, struct tg_reading *r, const struct tg_plan *p,
+                  const struct tg_known *k, struct tg_error *err)
+{
+    int64_t object = 0;
+
+    if (write_event(w, r, p, err) != 0 || write_ends(w, p, k, err) != 0 ||
+        (p->has_object && write_object(w, r, p, &object, err) != 0) ||
+        write_postings(w, p, object, err) != 0 ||
+        (p->code != NULL && write_exception(w, r, p, object, err) != 0)) {
+        return -1;
+    }
+    if (p->conflict && tg_batch_audit(w->batch, "orchestrator", "event.conflict", r->event.event_id,
+                                      p->detail) != 0) {
+        return no_memory(err);
+    }
+    return 0;
+}
+
+int tg_write_lost(const struct tg_write *w, const char *event_id, struct tg_error *err)
+{
+    tg_metric_add(TG_METRIC_INTAKE_DATA_LOSS, 1);
+    return tg_batch_audit(w->batch, "orchestrator", "stream.entry_lost", event_id, NULL) == 0
+               ? 0
+               : no_memory(err);
+}
