@@ -30,12 +30,13 @@ local function less(a, b)
     return half_less(a_seq, b_seq)
 end
 
-if redis.call('EXISTS', KEYS[1]) == 0 then
-    return 0
+local groups = redis.pcall('XINFO', 'GROUPS', KEYS[1])
+if groups.err then
+    return 0 -- no such stream yet
 end
 
 local bound = nil
-for _, group in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+for _, group in ipairs(groups) do
     local info = {}
     for i = 1, #group, 2 do
         info[group[i]] = group[i + 1]
