@@ -98,7 +98,7 @@ build/gen/%_lua.h: lua_rules/redis/%.lua ngx_module/embed.sh
 -include $(OBJ:.o=.d) $(SIM_OBJ:.o=.d) $(UNIT_HELP_OBJ:.o=.d) $(UNIT_BIN:=.d)
 
 module: $(MODULE)
-$(MODULE): $(MODULE_SRC) $(GEN) ngx_module/build.sh
+$(MODULE): $(MODULE_SRC) build/gen/admit_lua.h ngx_module/build.sh
 	@ngx_module/build.sh $(MODULE)
 
 compile_commands.json: $(SRC_C) $(SRC_CC) Makefile

@@ -1,6 +1,7 @@
 """Each answer of design section 3, over HTTP/1.1 and HTTP/2."""
 import base64
 import json
+import socket
 import time
 import uuid
 
@@ -58,16 +59,16 @@ def test_other_scheme_is_missing(edge, client):
     assert_problem(answer, 401, "token_missing")
 
 
-@pytest.mark.parametrize("header", ["Bearer", "Bearer ", "Bearer a b", "Bearer \x01abc",
-                                    "Bearer a,b"])
-def test_token_malformed(edge, header):
-    with edge.client() as c:
-        answer = c.post("/v1/events", content=edge.event(),
-                        headers=[(b"authorization", header.encode("latin-1"))])
-    assert answer.status_code == 400
-    if answer.headers["content-type"] == "application/problem+json":
-        assert_problem(answer, 400, "token_malformed")
-        assert 'error="invalid_request"' in challenge(answer)
+@pytest.mark.parametrize("value", [b"Bearer", b"Bearer ", b"Bearer a b", b"Bearer a,b",
+                                   b"Bearer \xff", b"bearer  a=b=c d"])
+def test_token_malformed(edge, value):
+    with socket.create_connection(("127.0.0.1", edge.port), timeout=20) as s:
+        s.sendall(b"POST /v1/events HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n"
+                  b"Connection: close\r\nAuthorization: " + value + b"\r\n\r\n")
+        head, body = s.makefile("rb").read().split(b"\r\n\r\n", 1)
+    assert head.startswith(b"HTTP/1.1 400")
+    assert b'error="invalid_request"' in head
+    assert json.loads(body)["code"] == "token_malformed"
 
 
 def test_two_authorization_headers(edge, client):
@@ -182,7 +183,7 @@ def test_type_and_source_not_allowed(edge, client):
 
 def test_token_without_tenant(edge, client):
     assert_problem(edge.post(client, token=edge.token(tenant=None)), 403, "tenant_missing")
-    assert_problem(edge.post(client, token=edge.token(tenant="a/b")), 403, "tenant_missing")
+    assert_problem(edge.post(client, token=edge.token(tenant="a/b")), 401, "token_invalid")
 
 
 # ---- signatures ----

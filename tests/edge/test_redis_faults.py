@@ -23,7 +23,7 @@ class Load(threading.Thread):
     """One client that posts until told to stop, and keeps what it was told."""
 
     def __init__(self, edge, h2=False):
-        super().__init__()
+        super().__init__(daemon=True)
         self.edge, self.h2, self.ended = edge, h2, threading.Event()
         self.answers = []  # (status, key, event id, seconds)
         self.errors = []
@@ -109,7 +109,7 @@ def test_hung(make_edge):
     SIGCONT the same key gives one answer and one entry."""
     edge = make_edge()
     workers = edge.nginx.workers()
-    edge.redis.process.signal(signal.SIGSTOP)
+    edge.redis.process.send(signal.SIGSTOP)
     bodies = [(edge.event(), f"hung-{n}") for n in range(6)]
     try:
         with edge.client() as c:
@@ -122,7 +122,7 @@ def test_hung(make_edge):
         assert "unknown" in assert_problem(answers[0], 503, "redis_unavailable")["detail"]
         assert doc["detail"]
     finally:
-        edge.redis.process.signal(signal.SIGCONT)
+        edge.redis.process.send(signal.SIGCONT)
     stack.wait_for(lambda: accepts(edge), 20 * SLOW, "accepts again")
     with edge.client() as c:
         again = [edge.post(c, body=b, key=k) for b, k in bodies]
@@ -138,7 +138,7 @@ def test_hung_then_killed_then_back(make_edge):
     edge = make_edge()
     for _ in range(3):
         load = start_load(edge, 3)
-        edge.redis.process.signal(signal.SIGSTOP)
+        edge.redis.process.send(signal.SIGSTOP)
         stack.wait_for(lambda: any(a[0] == 503 for t in load for a in t.answers), 20 * SLOW, "503")
         edge.redis.kill()
         edge.redis.start()
@@ -166,7 +166,7 @@ def test_reload_under_load(make_edge, h2):
 def test_quit_with_calls_pending(make_edge):
     """QUIT while Redis is silent: each waiting request still gets its answer before the end."""
     edge = make_edge(redis_opts="timeout=3s")
-    edge.redis.process.signal(signal.SIGSTOP)
+    edge.redis.process.send(signal.SIGSTOP)
     results = []
 
     def one(n):
@@ -176,8 +176,8 @@ def test_quit_with_calls_pending(make_edge):
     for t in threads:
         t.start()
     stack.wait_for(lambda: pending(edge) >= 4, 10 * SLOW, "four calls pending")
-    edge.nginx.process.signal(signal.SIGQUIT)
-    edge.redis.process.signal(signal.SIGCONT)
+    edge.nginx.process.send(signal.SIGQUIT)
+    edge.redis.process.send(signal.SIGCONT)
     for t in threads:
         t.join(60)
     assert results == [202] * 4

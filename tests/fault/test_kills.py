@@ -47,9 +47,9 @@ def kill_orchestrator(f, _):
 
 
 def hang_redis(f, rng):
-    f.redis.process.signal(signal.SIGSTOP)
+    f.redis.process.send(signal.SIGSTOP)
     pause(rng.random() / 2)
-    f.redis.process.signal(signal.SIGCONT)
+    f.redis.process.send(signal.SIGCONT)
 
 
 def stop_orchestrator(f, _):

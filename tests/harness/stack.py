@@ -78,7 +78,7 @@ class Process:
     def alive(self):
         return self.popen is not None and self.popen.poll() is None
 
-    def signal(self, sig):
+    def send(self, sig):
         if self.alive():
             os.kill(self.popen.pid, sig)
 
@@ -86,7 +86,7 @@ class Process:
         """Ends it and returns its exit status."""
         if self.popen is None:
             return None
-        self.signal(sig)
+        self.send(sig)
         try:
             return self.popen.wait(seconds)
         except subprocess.TimeoutExpired as e:
@@ -257,7 +257,7 @@ class Nginx:
 
     def reload(self):
         before = set(self.workers())
-        self.process.signal(signal.SIGHUP)
+        self.process.send(signal.SIGHUP)
         wait_for(lambda: (w := set(self.workers())) and not (w & before), 60, "nginx reloaded")
 
     def quit(self, seconds=60):
