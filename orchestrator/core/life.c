@@ -66,54 +66,42 @@ int tg_posting_next(enum tg_posting_state s, enum tg_posting_event e, enum tg_po
     return -1;
 }
 
-#define STATE_FINAL(name, value, text, final)                                                      \
-    case value:                                                                                    \
-        return final;
-#define STATE_NAME(name, value, text, final)                                                       \
-    case value:                                                                                    \
-        return text;
-#define EVENT_NAME(name, text)                                                                     \
-    case TG_PE_##name:                                                                             \
-        return text;
+#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
-/* The numbers come from the journal, so each switch has an answer for a wrong one. */
-bool tg_posting_is_final(enum tg_posting_state s)
-{
-    switch ((int)s) {
-        TG_POSTING_STATE_TABLE(STATE_FINAL)
-    default:
-        return false;
-    }
-}
-
-const char *tg_posting_state_name(enum tg_posting_state s)
-{
-    switch ((int)s) {
-        TG_POSTING_STATE_TABLE(STATE_NAME)
-    default:
-        return "unknown";
-    }
-}
-
-const char *tg_posting_event_name(enum tg_posting_event e)
-{
-    switch ((int)e) {
-        TG_POSTING_EVENT_TABLE(EVENT_NAME)
-    default:
-        return "unknown";
-    }
-}
-
-#undef STATE_FINAL
-#undef STATE_NAME
-#undef EVENT_NAME
-
+/* The numbers come from the journal, so a wrong one has an answer too. */
 static const char *name_at(const char *const *names, size_t n, int value)
 {
     return value >= 0 && (size_t)value < n ? names[value] : "unknown";
 }
 
-#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
+#define STATE_FINAL(name, value, text, final) [value] = (final),
+#define STATE_NAME(name, value, text, final) [value] = (text),
+#define EVENT_NAME(name, text) [TG_PE_##name] = (text),
+
+bool tg_posting_is_final(enum tg_posting_state s)
+{
+    static const bool finals[TG_POSTING_STATE_COUNT] = {TG_POSTING_STATE_TABLE(STATE_FINAL)};
+
+    return (int)s >= 0 && (int)s < TG_POSTING_STATE_COUNT && finals[s];
+}
+
+const char *tg_posting_state_name(enum tg_posting_state s)
+{
+    static const char *const names[] = {TG_POSTING_STATE_TABLE(STATE_NAME)};
+
+    return name_at(names, COUNT_OF(names), (int)s);
+}
+
+const char *tg_posting_event_name(enum tg_posting_event e)
+{
+    static const char *const names[] = {TG_POSTING_EVENT_TABLE(EVENT_NAME)};
+
+    return name_at(names, COUNT_OF(names), (int)e);
+}
+
+#undef STATE_FINAL
+#undef STATE_NAME
+#undef EVENT_NAME
 
 const char *tg_event_state_name(enum tg_event_state s)
 {

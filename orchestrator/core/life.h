@@ -49,7 +49,7 @@ enum tg_business_state {
     X(EXCEPTION, 9, "exception", false)                                                            \
     X(REVERSED, 10, "reversed", true)
 
-#define TG_POSTING_ENUM(name, value, text, final) TG_POSTING_##name = value,
+#define TG_POSTING_ENUM(name, value, text, final) TG_POSTING_##name = (value),
 enum tg_posting_state { TG_POSTING_STATE_TABLE(TG_POSTING_ENUM) TG_POSTING_STATE_COUNT = 11 };
 #undef TG_POSTING_ENUM
 
