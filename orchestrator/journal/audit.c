@@ -50,13 +50,11 @@ int tg_audit_hash(const unsigned char prev[TG_SHA256_BYTES], const struct tg_aud
 
 /* ---- verification ---- */
 
-static bool broken(struct tg_audit_report *out, int64_t seq, const char *fmt, int64_t named)
-    __attribute__((format(printf, 3, 0)));
-
-static bool broken(struct tg_audit_report *out, int64_t seq, const char *fmt, int64_t named)
+/* Notes what is wrong with row seq; always false. */
+static bool broken(struct tg_audit_report *out, int64_t seq, const char *what)
 {
     out->bad_seq = seq == 0 ? -1 : seq; /* 0 says intact; only a forged row has it */
-    (void)snprintf(out->reason, sizeof(out->reason), fmt, named);
+    (void)snprintf(out->reason, sizeof(out->reason), "row %" PRId64 " %s", seq, what);
     return false;
 }
 
@@ -87,22 +85,22 @@ static bool row_verify(sqlite3_stmt *q, struct tg_audit_report *out)
     int64_t expected = out->rows + 1;
 
     if (row.seq > expected) {
-        return broken(out, expected, "row %" PRId64 " is missing", expected);
+        return broken(out, expected, "is missing");
     }
     if (row.seq < expected) {
-        return broken(out, row.seq, "row %" PRId64 " does not belong to the chain", row.seq);
+        return broken(out, row.seq, "does not belong to the chain");
     }
     if (!text_whole(q, 2, &row.actor) || !text_whole(q, 3, &row.action) ||
         !text_whole(q, 4, &row.subject) || !text_whole(q, 5, &row.detail) ||
         !hash_column(q, 6, row.prev) || !hash_column(q, 7, row.hash)) {
-        return broken(out, row.seq, "row %" PRId64 " was changed", row.seq);
+        return broken(out, row.seq, "was changed");
     }
     if (memcmp(row.prev, out->head, TG_SHA256_BYTES) != 0) {
-        return broken(out, row.seq, "row %" PRId64 " does not follow the row before it", row.seq);
+        return broken(out, row.seq, "does not follow the row before it");
     }
     if (tg_audit_hash(row.prev, &row, computed) != 0 ||
         memcmp(computed, row.hash, TG_SHA256_BYTES) != 0) {
-        return broken(out, row.seq, "row %" PRId64 " was changed", row.seq);
+        return broken(out, row.seq, "was changed");
     }
     out->rows = row.seq;
     memcpy(out->head, row.hash, TG_SHA256_BYTES);
@@ -117,8 +115,7 @@ static bool checkpoints_match(const struct tg_checkpoints *c, size_t *next,
         const struct tg_checkpoint *p = &c->items[*next];
 
         if (p->seq != out->rows || memcmp(p->hash, out->head, TG_SHA256_BYTES) != 0) {
-            return broken(out, p->seq, "row %" PRId64 " is not the one its checkpoint signed",
-                          p->seq);
+            return broken(out, p->seq, "is not the one its checkpoint signed");
         }
         out->checkpoints++;
         (*next)++;
@@ -147,9 +144,8 @@ static int walk(struct tg_reader *r, const struct tg_checkpoints *c, struct tg_a
     if (result != SQLITE_ROW && result != SQLITE_DONE) {
         (void)tg_reader_failed(r, "the audit chain", err);
     } else if (intact && next < c->count) {
-        intact = broken(out, c->items[next].seq,
-                        "row %" PRId64 " is gone: a checkpoint signed it, the tail was cut",
-                        c->items[next].seq);
+        intact =
+            broken(out, c->items[next].seq, "is gone: a checkpoint signed it, the tail was cut");
     }
     sqlite3_finalize(q);
     if (result != SQLITE_ROW && result != SQLITE_DONE) {

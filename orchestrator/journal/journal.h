@@ -195,7 +195,7 @@ int tg_reader_event(struct tg_reader *r, const char *event_id, tg_event_fn fn, v
 /* The same by row id: what duplicate_of and an object's event point to. */
 int tg_reader_event_row(struct tg_reader *r, int64_t event, tg_event_fn fn, void *arg,
                         struct tg_error *err);
-/* The event that owns an identity; *event_row and its event_id. */
+/* The event that owns an identity, duplicates aside: *event_row is its row id. */
 int tg_reader_identity(struct tg_reader *r, const unsigned char identity[TG_POSTING_KEY_BYTES],
                        int64_t *event_row, struct tg_error *err);
 /* Is this stream entry journalled already? 0 yes, 1 no. */

@@ -111,6 +111,8 @@ static void events_come_back_as_they_went(void **state)
     assert_int_equal(tg_reader_event(r, twin.event_id, event_same, &twin, &err), 0);
     assert_int_equal(tg_reader_event(r, refused.event_id, event_same, &refused, &err), 0);
     assert_int_equal(tg_reader_event(r, "s07-9-9", event_same, &first, &err), 1);
+    assert_int_equal(tg_reader_event_row(r, 2, event_same, &twin, &err), 0);
+    assert_int_equal(tg_reader_event_row(r, 4, event_same, &first, &err), 1);
     assert_int_equal(tg_reader_has_event(r, twin.event_id, &err), 0);
     assert_int_equal(tg_reader_has_event(r, "s07-9-9", &err), 1);
     /* The identity belongs to the first, not to its duplicate. */
