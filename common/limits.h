@@ -112,7 +112,7 @@
 #define TG_LUA_BLOCK_MAX_BYTES                                                                     \
     (2 * 1024 * 1024)                 /* one allocation: bounds what one step can cost             \
                                        */
-#define TG_LUA_CPU_MAX_MS 2000        /* one call; the instruction budget comes first */
+#define TG_LUA_CPU_MAX_MS 1000        /* one call; the instruction budget comes first */
 #define TG_LUA_HOOK_INSTRUCTIONS 1000 /* between two looks at the budget */
 #define TG_LUA_MESSAGE_MAX_BYTES 400  /* of a rule's own error */
 #define TG_LUA_JSON_NODES_MAX 20000   /* values in one document to or from a rule */
