@@ -366,11 +366,15 @@ ngx_http_tally_redis_unix(ngx_conf_t *cf, ngx_command_t *cmd,
     path.data = redis->url.data + 5;
     path.len = redis->url.len - 5;
 
-    if (ngx_http_tally_path(cf, &path, &redis->numeric_host)
-        != NGX_CONF_OK)
-    {
+    /* as in proxy_pass: relative to the directory NGINX is started in */
+
+    redis->numeric_host.len = path.len;
+    redis->numeric_host.data = ngx_pnalloc(cf->pool, path.len + 1);
+    if (redis->numeric_host.data == NULL) {
         return NGX_CONF_ERROR;
     }
+
+    ngx_cpystrn(redis->numeric_host.data, path.data, path.len + 1);
 
     saun = ngx_pcalloc(cf->pool, sizeof(struct sockaddr_un));
     if (saun == NULL) {

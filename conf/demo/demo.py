@@ -88,11 +88,18 @@ class Demo:
         def edge_up():
             if not self.nginx.alive():
                 raise SystemExit(f"demo: nginx ended: {self.nginx.text()[-1500:]}")
-            try:  # an event with a bad signature: 401 says the whole edge answers
-                return self.get("/readyz", "")[0] == 200
+            try:  # a token for status passes the edge; 404 comes from the orchestrator
+                token = self.token("svc-status", "status:read validate")
+                ready = self.get("/v1/events/s00-1-0", token)[0] == 404
             except OSError:
                 return False
+            return ready and self.connected()
         stack.wait_for(edge_up, 20, "the edge")
+
+    def connected(self):
+        """Every worker's link to Redis is up: its own counter says so, the report uses none."""
+        text = self.get("/metrics/edge", "")[1].decode()
+        return "tallygate_edge_redis_connects_total 2" in text
 
     def stop(self):
         for name, end in (("nginx", self.nginx and (lambda: self.nginx.stop(signal.SIGQUIT))),
@@ -161,7 +168,7 @@ class Demo:
             results += out
             done += len(out)
             progress(f"sent {done} of {len(sends)} requests", began)
-        print(file=sys.stderr)
+        line_end()
         return results
 
     def get(self, path, token):
@@ -194,7 +201,7 @@ class Demo:
                                  f"{QUIET_SECONDS} s, e.g. {next(iter(open_events))}")
             if open_events:
                 time.sleep(0.05)
-        print(file=sys.stderr)
+        line_end()
         return stages
 
     def exceptions(self):
@@ -204,8 +211,21 @@ class Demo:
 
 
 def progress(text, began):
-    print(f"\rdemo: {text} ({time.monotonic() - began:.1f} s)   ", end="", file=sys.stderr,
-          flush=True)
+    """One line that is written over on a terminal; else a line now and then."""
+    progress.calls += 1
+    if sys.stderr.isatty():
+        print(f"\rdemo: {text} ({time.monotonic() - began:.1f} s)   ", end="", file=sys.stderr,
+              flush=True)
+    elif progress.calls % 20 == 1:
+        print(f"demo: {text} ({time.monotonic() - began:.1f} s)", file=sys.stderr, flush=True)
+
+
+progress.calls = 0
+
+
+def line_end():
+    if sys.stderr.isatty():
+        print(file=sys.stderr)
 
 
 # ---- what arrived: read from the destinations themselves ----
@@ -308,6 +328,9 @@ def main():
         demo.start()
         sends = week.plan(week.entries())
         results = demo.send_all(sends)
+        odd = [(s.way, s.key, r[:2]) for s, r in results if r[0] >= 500]
+        if odd:
+            raise SystemExit(f"demo: {len(odd)} requests were answered 5xx, the first: {odd[0]}")
         events = list(dict.fromkeys(r[3] for _, r in results if r[0] == 202))
         stages = demo.wait_posted(events)
         wrong = report(results, stages, demo.exceptions(), week.expected(sends))
