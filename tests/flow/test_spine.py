@@ -25,13 +25,13 @@ def test_a_webhook_becomes_one_posting_and_one_payroll_line(firm, http):
     (obj,) = story["objects"]
     assert (obj["id"], obj["version"], obj["kind"]) == (data["id"], 1, "time_entry")
     assert {(p["destination"], p["state"]) for p in obj["postings"]} == \
-        {("acme/erp", "posted"), ("acme/payroll", "posted")}
+        {("erp", "posted"), ("payroll", "posted")}
     (labor,) = [r for r in firm.labor() if r["entry"] == data["id"]]
     (pay,) = [r for r in firm.payroll() if r["entry"] == data["id"]]
     assert Decimal(labor["hours"]) == Decimal(pay["hours"]) == Decimal("7.50")
     keys = {p["key"] for p in obj["postings"]}
     assert {labor["key"], pay["key"]} == keys
-    ref = next(p["ref"] for p in obj["postings"] if p["destination"] == "acme/erp")
+    ref = next(p["ref"] for p in obj["postings"] if p["destination"] == "erp")
     assert ref.startswith("labor-2026-11.csv:")
 
 

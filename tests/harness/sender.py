@@ -64,8 +64,10 @@ class Sender:
                     connection = None
                     self.stopped.wait(0.02)
                     continue
-                if answer.status not in (202, 503):
+                if answer.status not in (202, 429, 503):
                     break
+                if answer.status == 429:
+                    self.stopped.wait(int(answer.headers["Retry-After"]))
 
     def _note(self, entry, answer, text):
         with self.lock:
@@ -74,5 +76,5 @@ class Sender:
                 event = answer.headers["Location"].rsplit("/", 1)[1]
                 if self.accepted.setdefault(entry, event) != event:
                     self.wrong.append(f"{entry}: {self.accepted[entry]} and {event}")
-            elif answer.status != 503:
+            elif answer.status not in (429, 503):
                 self.wrong.append(f"{entry}: {answer.status} {text[:200]}")
