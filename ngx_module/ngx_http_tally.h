@@ -129,7 +129,7 @@ struct ngx_http_tally_issuer_s {
     ngx_str_t                    name;
     struct tg_jwt_policy         policy;        /* views into cycle memory */
     ngx_http_tally_file_t        file;          /* the JWKS */
-    struct tg_jwks              *keys;          /* of this process; may be NULL */
+    struct tg_jwks              *keys;          /* of this process, or NULL */
     ngx_uint_t                   generation;    /* +1 with each new key set */
     ngx_msec_t                   kid_warned;    /* last WARN of unknown kid */
     unsigned                     kid_seen:1;    /* kid_warned is set */
@@ -537,7 +537,8 @@ typedef struct {
     int                          argc;
     const char                 **argv;          /* EVALSHA sha nkeys ... */
     size_t                      *argvlen;
-    size_t                       nrates;
+    size_t                       nrates;        /* in the call */
+    uint32_t                     skipped;       /* bit i: conf's rate i, not */
 } ngx_http_tally_call_t;
 
 /*
@@ -583,7 +584,9 @@ ngx_int_t ngx_http_tally_refuse(ngx_http_request_t *r,
 ngx_int_t ngx_http_tally_accept(ngx_http_request_t *r,
     ngx_http_tally_ctx_t *ctx);
 
-/* RateLimit, RateLimit-Policy and X-Correlation-ID, also on proxied answers. */
+/* ---- _headers.c ---- */
+
+/* RateLimit, RateLimit-Policy and X-Correlation-ID, on every answer. */
 ngx_int_t ngx_http_tally_add_headers(ngx_http_request_t *r,
     ngx_http_tally_ctx_t *ctx);
 
@@ -604,6 +607,10 @@ ngx_int_t ngx_http_tally_problem(ngx_http_request_t *r,
 void ngx_http_tally_note_refusal(ngx_http_request_t *r,
     ngx_http_tally_ctx_t *ctx, enum tg_problem_code code, ngx_uint_t status,
     ngx_str_t *detail);
+
+/* Cache-Control, Allow, Retry-After and what add_headers adds. */
+ngx_int_t ngx_http_tally_refusal_headers(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx, enum tg_problem_code code, ngx_uint_t status);
 
 /* Pushes a response header; key is a literal. */
 ngx_int_t ngx_http_tally_push_header(ngx_http_request_t *r, const char *key,

@@ -14,11 +14,15 @@
 #define NGX_HTTP_TALLY_PASSWORD_FILE_MAX  511
 
 
+static char *ngx_http_tally_redis_add(ngx_conf_t *cf, ngx_command_t *cmd,
+    ngx_http_tally_main_conf_t *mcf, ngx_http_tally_redis_t *redis);
 static ngx_http_tally_redis_t *ngx_http_tally_redis_find(
     ngx_http_tally_main_conf_t *mcf, ngx_str_t *name);
 static char *ngx_http_tally_redis_select(ngx_conf_t *cf, ngx_command_t *cmd,
     ngx_http_tally_loc_conf_t *lcf, ngx_str_t *words, ngx_uint_t n);
 static char *ngx_http_tally_redis_options(ngx_conf_t *cf, ngx_command_t *cmd,
+    ngx_http_tally_redis_t *redis, ngx_http_tally_param_t *params);
+static char *ngx_http_tally_redis_shards(ngx_conf_t *cf, ngx_command_t *cmd,
     ngx_http_tally_redis_t *redis, ngx_http_tally_param_t *params);
 static char *ngx_http_tally_redis_time(ngx_conf_t *cf, ngx_command_t *cmd,
     ngx_http_tally_param_t *param, ngx_msec_t *out, ngx_msec_t def);
@@ -41,7 +45,7 @@ ngx_http_tally_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 
     ngx_str_t                    *words;
     ngx_uint_t                    n;
-    ngx_http_tally_redis_t       *redis, **slot;
+    ngx_http_tally_redis_t       *redis;
     ngx_http_tally_main_conf_t   *mcf;
     ngx_http_tally_param_t        params[] = {
         ngx_http_tally_param("name="),
@@ -96,10 +100,30 @@ ngx_http_tally_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         return NGX_CONF_ERROR;
     }
 
+    if (ngx_http_tally_redis_add(cf, cmd, mcf, redis) != NGX_CONF_OK) {
+        return NGX_CONF_ERROR;
+    }
+
+    /* the first one of a block serves it */
+
+    if (lcf->redis == NGX_CONF_UNSET_PTR) {
+        lcf->redis = redis;
+    }
+
+    return NGX_CONF_OK;
+}
+
+
+static char *
+ngx_http_tally_redis_add(ngx_conf_t *cf, ngx_command_t *cmd,
+    ngx_http_tally_main_conf_t *mcf, ngx_http_tally_redis_t *redis)
+{
+    ngx_http_tally_redis_t  **slot;
+
     if (ngx_http_tally_redis_find(mcf, &redis->name)) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "%V: \"%V\" repeats the name \"%V\", give each "
-                           "its own name=", &cmd->name, &words[1],
+                           "its own name=", &cmd->name, &redis->url,
                            &redis->name);
         return NGX_CONF_ERROR;
     }
@@ -110,12 +134,6 @@ ngx_http_tally_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     }
 
     *slot = redis;
-
-    /* the first one of a block serves it */
-
-    if (lcf->redis == NGX_CONF_UNSET_PTR) {
-        lcf->redis = redis;
-    }
 
     return NGX_CONF_OK;
 }
@@ -182,8 +200,6 @@ static char *
 ngx_http_tally_redis_options(ngx_conf_t *cf, ngx_command_t *cmd,
     ngx_http_tally_redis_t *redis, ngx_http_tally_param_t *params)
 {
-    ngx_int_t  shards;
-
     if (params[0].given) {
         redis->name = params[0].value;
 
@@ -234,6 +250,16 @@ ngx_http_tally_redis_options(ngx_conf_t *cf, ngx_command_t *cmd,
     {
         return NGX_CONF_ERROR;
     }
+
+    return ngx_http_tally_redis_shards(cf, cmd, redis, params);
+}
+
+
+static char *
+ngx_http_tally_redis_shards(ngx_conf_t *cf, ngx_command_t *cmd,
+    ngx_http_tally_redis_t *redis, ngx_http_tally_param_t *params)
+{
+    ngx_int_t  shards;
 
     redis->shards = TG_SHARD_COUNT_DEFAULT;
 
