@@ -292,6 +292,9 @@ class Translator
     {
         std::string names = exactly_one(schema_);
 
+        if (!names.empty() && !json_is_object(value_)) {
+            return; /* its type has been named already */
+        }
         out_.add(pointer_, names.empty() ? "fits none, or more than one, of the accepted forms" +
                                                expected(schema_)
                                          : "must have " + names);
