@@ -3,8 +3,8 @@
  * The arguments of admit.lua for one request.  common/admit.h says their
  * order; this file says where each comes from.
  *
- * A rate whose key= is empty still has a bucket, one for all such requests:
- * leaving a header out must not leave the limit out.
+ * A rate whose key= is empty for a request does not count it, as limit_req
+ * does not.  The reply is spread over all rates of the location again.
  */
 
 
@@ -30,8 +30,9 @@ typedef struct {
     unsigned                     shard;
     ngx_uint_t                   idempotent;
     ngx_uint_t                   publish;
-    ngx_http_tally_rate_t       *rate;
+    ngx_http_tally_rate_t       *rate;          /* of the location, all */
     ngx_uint_t                   nrates;
+    ngx_str_t                    rate_key[TG_RATES_MAX];
 } ngx_http_tally_admit_t;
 
 
@@ -41,6 +42,7 @@ static ngx_int_t ngx_http_tally_admit_tenant(ngx_http_tally_admit_t *a);
 static ngx_int_t ngx_http_tally_admit_idem_key(ngx_http_tally_admit_t *a);
 static ngx_int_t ngx_http_tally_admit_idem_header(ngx_http_tally_admit_t *a,
     ngx_str_t *value);
+static ngx_int_t ngx_http_tally_admit_rate_keys(ngx_http_tally_admit_t *a);
 static ngx_int_t ngx_http_tally_admit_alloc(ngx_http_tally_admit_t *a);
 static void ngx_http_tally_admit_arg(ngx_http_tally_admit_t *a,
     const void *data, size_t len);
@@ -50,7 +52,7 @@ static ngx_int_t ngx_http_tally_admit_key(ngx_http_tally_admit_t *a,
     struct tg_key *key);
 static ngx_int_t ngx_http_tally_admit_keys(ngx_http_tally_admit_t *a);
 static ngx_int_t ngx_http_tally_admit_rate_key(ngx_http_tally_admit_t *a,
-    ngx_http_tally_rate_t *rate);
+    ngx_uint_t i);
 static ngx_int_t ngx_http_tally_admit_head(ngx_http_tally_admit_t *a);
 static ngx_int_t ngx_http_tally_admit_rates(ngx_http_tally_admit_t *a);
 static ngx_int_t ngx_http_tally_admit_cost(ngx_http_tally_admit_t *a,
@@ -99,7 +101,8 @@ ngx_http_tally_admit_build(ngx_http_request_t *r, ngx_http_tally_ctx_t *ctx,
 
     a.idempotent = (ctx->idem_key.len != 0);
 
-    if (ngx_http_tally_admit_alloc(&a) != NGX_OK
+    if (ngx_http_tally_admit_rate_keys(&a) != NGX_OK
+        || ngx_http_tally_admit_alloc(&a) != NGX_OK
         || ngx_http_tally_admit_keys(&a) != NGX_OK
         || ngx_http_tally_admit_head(&a) != NGX_OK)
     {
@@ -265,13 +268,47 @@ ngx_http_tally_admit_idem_header(ngx_http_tally_admit_t *a, ngx_str_t *value)
 
 
 static ngx_int_t
+ngx_http_tally_admit_rate_keys(ngx_http_tally_admit_t *a)
+{
+    ngx_uint_t  i;
+
+    a->call->nrates = 0;
+    a->call->skipped = 0;
+
+    for (i = 0; i < a->nrates; i++) {
+
+        a->rate_key[i] = a->ctx->client;
+
+        if (a->rate[i].key) {
+
+            if (ngx_http_complex_value(a->r, a->rate[i].key, &a->rate_key[i])
+                != NGX_OK)
+            {
+                return NGX_ERROR;
+            }
+
+            if (a->rate_key[i].len == 0) {
+                a->call->skipped |= 1U << i;
+                continue;
+            }
+        }
+
+        a->call->nrates++;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
 ngx_http_tally_admit_alloc(ngx_http_tally_admit_t *a)
 {
     size_t  n;
 
     /* command, script, number of keys; keys; head; rates; fields */
 
-    n = 3 + 2 + a->nrates + NGX_HTTP_TALLY_ADMIT_HEAD + 3 * a->nrates
+    n = 3 + 2 + a->call->nrates
+        + NGX_HTTP_TALLY_ADMIT_HEAD + 3 * a->call->nrates
         + (a->publish ? 2 * TG_STREAM_FIELD_COUNT : 0);
 
     a->call->argv = ngx_palloc(a->r->pool, n * sizeof(char *));
@@ -282,7 +319,6 @@ ngx_http_tally_admit_alloc(ngx_http_tally_admit_t *a)
     }
 
     a->call->argc = 0;
-    a->call->nrates = a->nrates;
 
     ngx_http_tally_admit_arg(a, "", 0);        /* op_start fills in */
     ngx_http_tally_admit_arg(a, "", 0);        /* these two */
@@ -349,7 +385,7 @@ ngx_http_tally_admit_keys(ngx_http_tally_admit_t *a)
     ctx = a->ctx;
     prefix = ngx_http_tally_tg(&a->conf->redis->prefix);
 
-    if (ngx_http_tally_admit_number(a, (int64_t) (2 + a->nrates)) != NGX_OK
+    if (ngx_http_tally_admit_number(a, (int64_t) (2 + a->call->nrates)) != NGX_OK
         || tg_key_events(&key, prefix, a->shard) != 0
         || ngx_http_tally_admit_key(a, &key) != NGX_OK)
     {
@@ -378,7 +414,11 @@ ngx_http_tally_admit_keys(ngx_http_tally_admit_t *a)
     }
 
     for (i = 0; i < a->nrates; i++) {
-        if (ngx_http_tally_admit_rate_key(a, &a->rate[i]) != NGX_OK) {
+        if (a->call->skipped & (1U << i)) {
+            continue;
+        }
+
+        if (ngx_http_tally_admit_rate_key(a, i) != NGX_OK) {
             return NGX_ERROR;
         }
     }
@@ -388,24 +428,14 @@ ngx_http_tally_admit_keys(ngx_http_tally_admit_t *a)
 
 
 static ngx_int_t
-ngx_http_tally_admit_rate_key(ngx_http_tally_admit_t *a,
-    ngx_http_tally_rate_t *rate)
+ngx_http_tally_admit_rate_key(ngx_http_tally_admit_t *a, ngx_uint_t i)
 {
-    ngx_str_t      value;
     struct tg_key  key;
     unsigned char  digest[TG_IDEM_DIGEST_BYTES];
 
-    value = a->ctx->client;
-
-    if (rate->key
-        && ngx_http_complex_value(a->r, rate->key, &value) != NGX_OK)
-    {
-        return NGX_ERROR;
-    }
-
-    if (tg_rate_digest(ngx_http_tally_tg(&rate->name),
+    if (tg_rate_digest(ngx_http_tally_tg(&a->rate[i].name),
                        ngx_http_tally_tg(&a->ctx->tenant),
-                       ngx_http_tally_tg(&value), digest)
+                       ngx_http_tally_tg(&a->rate_key[i]), digest)
         != 0
         || tg_key_rate(&key, ngx_http_tally_tg(&a->conf->redis->prefix),
                        a->shard, digest)
@@ -452,7 +482,7 @@ ngx_http_tally_admit_head(ngx_http_tally_admit_t *a)
 
     ngx_http_tally_admit_arg(a, tag, sizeof("s00") - 1);
 
-    return ngx_http_tally_admit_number(a, (int64_t) a->nrates);
+    return ngx_http_tally_admit_number(a, (int64_t) a->call->nrates);
 }
 
 
@@ -464,6 +494,10 @@ ngx_http_tally_admit_rates(ngx_http_tally_admit_t *a)
     ngx_uint_t  i;
 
     for (i = 0; i < a->nrates; i++) {
+
+        if (a->call->skipped & (1U << i)) {
+            continue;
+        }
 
         rc = ngx_http_tally_admit_cost(a, &a->rate[i], &cost);
 

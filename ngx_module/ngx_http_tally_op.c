@@ -37,6 +37,8 @@ static void ngx_http_tally_op_reply(redisAsyncContext *ac, void *reply,
     void *data);
 static ngx_http_tally_outcome_e ngx_http_tally_op_decode(
     ngx_http_tally_op_t *op, redisReply *reply);
+static void ngx_http_tally_op_spread(ngx_http_tally_op_t *op,
+    struct tg_admit_reply *reply);
 static ngx_http_tally_outcome_e ngx_http_tally_op_error(
     ngx_http_tally_op_t *op, redisReply *reply);
 static void ngx_http_tally_op_arm(ngx_http_tally_link_t *link);
@@ -365,7 +367,7 @@ ngx_http_tally_op_decode(ngx_http_tally_op_t *op, redisReply *reply)
         return NGX_HTTP_TALLY_OP_BUSY;
     }
 
-    op->ctx->reply = decoded;
+    ngx_http_tally_op_spread(op, &decoded);
     op->link->told = NULL;
 
     return NGX_HTTP_TALLY_OP_REPLY;
@@ -377,6 +379,48 @@ odd:
                   "form", &op->link->redis->name);
 
     return NGX_HTTP_TALLY_OP_FAULT;
+}
+
+
+/* the reply's rates by the location's order; one not asked is untouched */
+
+static void
+ngx_http_tally_op_spread(ngx_http_tally_op_t *op, struct tg_admit_reply *reply)
+{
+    ngx_uint_t                  i, n;
+    ngx_http_tally_rate_t      *rate;
+    struct tg_admit_reply      *out;
+    ngx_http_tally_loc_conf_t  *conf;
+
+    out = &op->ctx->reply;
+    *out = *reply;
+
+    if (op->call->skipped == 0) {
+        return;
+    }
+
+    conf = ngx_http_get_module_loc_conf(op->request, ngx_http_tally_module);
+
+    rate = conf->rates->elts;
+
+    out->violated = 0;
+    out->rate_count = conf->rates->nelts;
+
+    for (i = 0, n = 0; i < conf->rates->nelts; i++) {
+
+        if (op->call->skipped & (1U << i)) {
+            out->rates[i].remaining = rate[i].rate.capacity;
+            out->rates[i].reset_us = 0;
+            out->rates[i].retry_after_us = 0;
+            continue;
+        }
+
+        if (reply->violated & (1U << n)) {
+            out->violated |= 1U << i;
+        }
+
+        out->rates[i] = reply->rates[n++];
+    }
 }
 
 

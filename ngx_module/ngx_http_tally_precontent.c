@@ -214,6 +214,13 @@ ngx_http_tally_precontent_call(ngx_http_request_t *r,
     rc = call ? ngx_http_tally_admit_build(r, ctx, call, &code, &detail)
               : NGX_ERROR;
 
+    if (rc == NGX_OK && call->nrates == 0) {
+
+        /* the keys of all rates are empty: there is nothing to count */
+
+        return ngx_http_tally_precontent_pass(r, ctx, 1);
+    }
+
     if (rc == NGX_OK) {
         rc = ngx_http_tally_op_start(r, ctx, call);
     }
