@@ -43,18 +43,18 @@ struct tg_api {
 
 struct route {
     const char *path;
-    bool is_prefix; /* one more segment follows */
     const char *allow;
-    bool needs_tenant;
     tg_api_handler handler;
+    bool is_prefix; /* one more segment follows */
+    bool needs_tenant;
 };
 
 static const struct route routes[] = {
-    {"/v1/time-entries/validate", false, ALLOW_POST, true, tg_api_validate_time_entries},
-    {"/v1/events/", true, ALLOW_GET, true, tg_api_event_status},
-    {"/healthz", false, ALLOW_GET, false, tg_api_healthz},
-    {"/readyz", false, ALLOW_GET, false, tg_api_readyz},
-    {"/metrics", false, ALLOW_GET, false, tg_api_metrics},
+    {"/v1/time-entries/validate", ALLOW_POST, tg_api_validate_time_entries, false, true},
+    {"/v1/events/", ALLOW_GET, tg_api_event_status, true, true},
+    {"/healthz", ALLOW_GET, tg_api_healthz, false, false},
+    {"/readyz", ALLOW_GET, tg_api_readyz, false, false},
+    {"/metrics", ALLOW_GET, tg_api_metrics, false, false},
 };
 
 /* One HTTP request, from its first call to on_completed. */

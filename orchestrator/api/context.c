@@ -22,7 +22,7 @@ int tg_api_pool_init(struct tg_api_pool *pool, size_t count, const struct tg_api
         struct tg_api_context *ctx = &pool->all[i];
 
         ctx->options = options;
-        ctx->masters = calloc(options->config->tenant_count, sizeof(*ctx->masters));
+        ctx->masters = calloc(options->config->tenant_count, sizeof(struct tg_master *));
         if (ctx->masters == NULL) {
             tg_api_pool_clear(pool);
             return tg_error_set(err, "api: out of memory");

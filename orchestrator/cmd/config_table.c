@@ -7,7 +7,7 @@
 #define PATH_MAX_BYTES 1024
 #define TABLE(list)                                                                                \
     {                                                                                              \
-        list, sizeof(list) / sizeof(list[0])                                                       \
+        (list), sizeof(list) / sizeof((list)[0])                                                   \
     }
 #define TEXT_OF(n) #n
 #define NUMBER_TEXT(n) TEXT_OF(n)

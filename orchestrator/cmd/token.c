@@ -77,9 +77,6 @@ static int keys_arguments(int argc, char **argv, struct keys_options *o)
     if (optind < argc) {
         return tg_cmd_usage_error(COMMAND, "`%s` is not understood", argv[optind]);
     }
-    if (o->out == NULL || o->out[0] == '\0') {
-        return tg_cmd_usage_error(COMMAND, "--out DIR is missing");
-    }
     o->kid = o->kid != NULL ? o->kid : o->name;
     if (!tg_str_is_name(tg_str_of(o->name), NAME_MAX_BYTES) ||
         !tg_str_is_printable(tg_str_of(o->kid), NAME_MAX_BYTES)) {
@@ -134,6 +131,9 @@ static int keys(int argc, char **argv)
 
     if (rc != TG_EXIT_OK) {
         return rc;
+    }
+    if (o.out == NULL || o.out[0] == '\0') {
+        return tg_cmd_usage_error(COMMAND, "--out DIR is missing");
     }
     if (mkdir(o.out, 0755) != 0 && errno != EEXIST) {
         return tg_cmd_failed(COMMAND, "%s: cannot make the directory: %s", o.out, strerror(errno));
@@ -313,32 +313,38 @@ static int print_token(struct sign_options *o, EVP_PKEY *key, struct tg_error *e
     return 0;
 }
 
+static int sign_and_print(struct sign_options *o, struct tg_error *err)
+{
+    EVP_PKEY *key = read_key(o->key, err);
+    enum tg_alg alg = key != NULL ? tg_key_alg(key) : TG_ALG_NONE;
+    int rc = -1;
+
+    if (key != NULL && (alg == TG_ALG_NONE || (o->alg != TG_ALG_NONE && o->alg != alg))) {
+        tg_error_set(err,
+                     "%s: this key signs %s; accepted: RSA of %d to %d bits (RS256), P-256 "
+                     "(ES256), Ed25519 (EdDSA)",
+                     o->key, alg != TG_ALG_NONE ? tg_alg_name(alg) : "nothing known here",
+                     TG_RSA_MIN_BITS, TG_RSA_MAX_BITS);
+    } else if (key != NULL) {
+        rc = print_token(o, key, err);
+    }
+    EVP_PKEY_free(key);
+    return rc;
+}
+
 static int sign(int argc, char **argv)
 {
     struct sign_options o = {.typ = "at+jwt", .ttl_s = TTL_DEFAULT_S, .claims = json_object()};
     struct tg_error err = {""};
-    EVP_PKEY *key = NULL;
-    int rc =
-        o.claims != NULL ? sign_arguments(argc, argv, &o) : tg_cmd_failed(COMMAND, "out of memory");
+    int rc;
 
-    if (rc == TG_EXIT_OK) {
-        key = read_key(o.key, &err);
-        if (key == NULL) {
-            rc = tg_cmd_failed(COMMAND, "%s", err.text);
-        } else if (tg_key_alg(key) == TG_ALG_NONE ||
-                   (o.alg != TG_ALG_NONE && o.alg != tg_key_alg(key))) {
-            rc = tg_cmd_failed(COMMAND,
-                               "%s: this key signs %s; accepted: RSA of %d to %d bits "
-                               "(RS256), P-256 (ES256), Ed25519 (EdDSA)",
-                               o.key,
-                               tg_key_alg(key) != TG_ALG_NONE ? tg_alg_name(tg_key_alg(key))
-                                                              : "nothing known here",
-                               TG_RSA_MIN_BITS, TG_RSA_MAX_BITS);
-        } else if (print_token(&o, key, &err) != 0) {
-            rc = tg_cmd_failed(COMMAND, "%s", err.text);
-        }
+    if (o.claims == NULL) {
+        return tg_cmd_failed(COMMAND, "out of memory");
     }
-    EVP_PKEY_free(key);
+    rc = sign_arguments(argc, argv, &o);
+    if (rc == TG_EXIT_OK && sign_and_print(&o, &err) != 0) {
+        rc = tg_cmd_failed(COMMAND, "%s", err.text);
+    }
     json_decref(o.claims);
     return rc;
 }

@@ -88,10 +88,10 @@ def test_every_metric_is_documented():
 
 def test_every_route_is_documented():
     source = read(ROOT / "orchestrator/api/api.c")
-    routes = re.findall(r'^    \{"(/[^"]*)", (true|false), (ALLOW_\w+),', source, re.M)
+    routes = re.findall(r'^    \{"(/[^"]*)", (ALLOW_\w+), \w+, (true|false),', source, re.M)
     assert len(routes) >= 5
     api = read(REFERENCE / "api.md")
-    for path, prefix, allow in routes:
+    for path, allow, prefix in routes:
         method = "POST" if allow == "ALLOW_POST" else "GET"
         assert f"| `{method} {path}{'{id}' if prefix == 'true' else ''}` |" in api
 
