@@ -49,7 +49,7 @@ run cppcheck cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,port
     --suppress=unknownMacro -j 2 -I . -I orchestrator common orchestrator
 run clang-tidy tidy
 run luacheck luacheck -q lua_rules
-run shellcheck shellcheck "${scripts[@]}"
+run shellcheck shellcheck --severity=warning "${scripts[@]}"
 run sizes /usr/bin/python3 tests/lint/sizes.py
 run layers /usr/bin/python3 tests/lint/layers.py
 
