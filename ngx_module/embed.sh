@@ -17,7 +17,7 @@ mkdir -p "$(dirname "$2")"
 {
     echo "/* Made from $(basename "$1") by embed.sh; do not edit. */"
     echo
-    echo "static const unsigned char $name[] = {"
+    echo "static const unsigned char ${name}[] = {"
     od -An -v -tu1 "$1" | awk '{
         line = "   "
         for (i = 1; i <= NF; i++) {

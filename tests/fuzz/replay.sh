@@ -7,7 +7,7 @@ cd "$(dirname "$0")/../.."
 out=build/fuzz-replay
 mkdir -p "$out"
 flags=(-std=gnu11 -g -O1 -D_GNU_SOURCE -DTG_FUZZ_REPLAY -I. -Itests/fuzz -Wall -Wextra
-    -fsanitize=address,undefined -fno-sanitize-recover=undefined)
+    -fsanitize=address -fsanitize=undefined -fno-sanitize-recover=undefined)
 for source in common/*.c tests/fuzz/fuzz_replay_main.c; do
     object=$out/$(basename "$source" .c).o
     [ "$object" -nt "$source" ] || gcc "${flags[@]}" -c -o "$object" "$source"
