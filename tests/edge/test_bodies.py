@@ -88,11 +88,15 @@ def test_byte_by_byte(edge):
 
 @pytest.mark.parametrize("h2", [False, True], ids=["http1", "http2"])
 def test_too_large_by_length(edge, h2):
-    """curl, since an HTTP/2 client may see its stream reset after the answer."""
-    said = curl("-o", "/dev/null", "-w", "%{http_code}", "--data-binary", "@-",
+    added = edge.redis.added()
+    said = curl("-w", "%{http_code}", "--data-binary", "@-",
                 *(["--http2-prior-knowledge", edge.h2_base + "/v1/events"] if h2 else
                   [edge.base + "/v1/events"]), input="x" * 70000).stdout
-    assert said == "413"
+    # NGINX resets an HTTP/2 stream with its answer, and curl may then see no status at all
+    assert said.endswith("413") or (h2 and said == "000"), said
+    if said != "000":
+        assert json.loads(said[:-3])["code"] == "body_too_large"
+    assert edge.redis.added() == added
 
 
 def test_too_large_chunked(edge):

@@ -30,17 +30,25 @@ class Load(threading.Thread):
         self.token = edge.token()
 
     def run(self):
-        with self.edge.client(self.h2) as c:
-            n = 0
-            while not self.ended.is_set():
-                n += 1
-                key, began = f"{self.name}-{n}", time.monotonic()
-                try:
-                    a = self.edge.post(c, key=key, token=self.token)
-                    event = a.json()["id"] if a.status_code == 202 else None
-                    self.answers.append((a.status_code, key, event, time.monotonic() - began))
-                except (httpx.HTTPError, ValueError) as e:
-                    self.errors.append((type(e).__name__, key))
+        n = 0
+        while not self.ended.is_set():
+            # a client of its own after an error: httpx keeps an HTTP/2 connection that said GOAWAY
+            with self.edge.client(self.h2) as c:
+                while not self.ended.is_set():
+                    n += 1
+                    if not self.one(c, f"{self.name}-{n}"):
+                        break
+
+    def one(self, client, key):
+        began = time.monotonic()
+        try:
+            a = self.edge.post(client, key=key, token=self.token)
+            event = a.json()["id"] if a.status_code == 202 else None
+            self.answers.append((a.status_code, key, event, time.monotonic() - began))
+            return True
+        except (httpx.HTTPError, ValueError, KeyError) as e:
+            self.errors.append((type(e).__name__, key))
+            return False
 
 
 def start_load(edge, n=4, h2=False):
