@@ -1,0 +1,384 @@
+"""What the orchestrator does with a stream, whoever wrote it: no NGINX, entries by XADD.
+
+Every test counts on the destination's files and on the journal, read by SQL.
+"""
+import csv
+import hashlib
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import sys
+import time
+
+import pytest
+import redis as redis_py
+
+from tests.harness import stack
+
+sys.path.insert(0, str(stack.ROOT / "conf/demo"))
+import week  # noqa: E402
+
+YAML = """\
+redis:   {{ url: "unix:{redis}", user: orchestrator, password_file: {secrets}/redis-orchestrator }}
+journal: {{ path: {d}/journal.db }}
+api:     {{ listen: "unix:{sock}", threads: 1 }}
+rules:   {{ path: {d}/rules, approval: off }}
+schemas: {root}/conf/schemas
+catalogue: {root}/conf/catalogue.yaml
+tenants:
+  - id: acme
+    sources:
+      psa: {{ decoder: canonical, uri: "urn:acme:psa", clients: [ "hook:psa" ] }}
+    master:   {d}/master.json
+    calendar: {d}/calendar.yaml
+    destinations:
+      erp:     {{ connector: file, path: {d}/out/erp }}
+      payroll: {{ connector: file, path: {d}/out/payroll }}
+"""
+GROUP, CONSUMER = "orchestrator", "orchestrator-1"
+
+
+def shard_of(tenant, count=16):
+    h = 0xCBF29CE484222325
+    for byte in tenant.encode():
+        h = ((h ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
+    return h % count
+
+
+STREAM = f"tg:{{s{shard_of('acme'):02}}}:events"
+
+
+class Sidecar:
+    def __init__(self):
+        self.dir = stack.scratch("intake")
+        self.redis = stack.Redis(self.dir)
+        sock = str(self.dir / "api.sock")
+        (self.dir / "master.json").write_text(json.dumps(week.master()))
+        (self.dir / "calendar.yaml").write_text(week.CALENDAR)
+        shutil.copytree(stack.ROOT / "lua_rules", self.dir / "rules")
+        config = self.dir / "tallygate.yaml"
+        config.write_text(YAML.format(redis=self.redis.sock, secrets=self.redis.secrets, d=self.dir,
+                                      sock=sock, root=stack.ROOT))
+        self.orchestrator = stack.Orchestrator(self.dir, config, sock,
+                                               os.environ.get("TG_ORCHESTRATOR") == "asan")
+
+    def admin(self):
+        return redis_py.Redis(unix_socket_path=self.redis.sock, username="admin",
+                              password=self.redis.passwords["admin"])
+
+    def entry(self, n, **kw):
+        return {"id": f"TE-{n:06}", "version": 1, "worker": f"W-{n % 39 + 1:03}",
+                "project": f"P-{101 + n % 11}", "task": f"T-{n % 3 + 1}", "date": "2026-11-16",
+                "hours": "1.25", "approved_by": "W-001",
+                "approved_at": "2026-11-20T17:00:00Z"} | kw
+
+    def fields(self, n, event_id=None, **entry):
+        data = self.entry(n, **entry)
+        event_id = event_id or f"evt-{n}-{data['version']}"
+        body = json.dumps({"specversion": "1.0", "id": event_id, "source": "urn:acme:psa",
+                           "type": week.TYPE, "data": data})
+        return {"id": event_id, "type": week.TYPE, "source": "urn:acme:psa", "subject": "",
+                "tenant": "acme", "client": "hook:psa", "time": "",
+                "received_at": str(int(time.time() * 1000)), "dataschema": "", "key": "",
+                "correlation_id": "", "traceparent": "",
+                "body_sha256": hashlib.sha256(body.encode()).hexdigest(),
+                "content_type": "application/cloudevents+json", "body": body}
+
+    def add(self, n, event_id=None, **entry):
+        return self.admin().xadd(STREAM, self.fields(n, event_id, **entry))
+
+    def add_raw(self, **fields):
+        return self.admin().xadd(STREAM, fields)
+
+    def sql(self, query, *args):
+        db = sqlite3.connect(f"file:{self.dir}/journal.db?mode=ro", uri=True)
+        try:
+            return db.execute(query, args).fetchall()
+        finally:
+            db.close()
+
+    def posted(self, where="erp/labor"):
+        out = []
+        for path in sorted(self.dir.glob(f"out/{where}-*.csv")):
+            with open(path, newline="", encoding="utf-8") as f:
+                out += [row["entry"] for row in csv.DictReader(f)]
+        return out
+
+    def pending(self):
+        return self.admin().xpending(STREAM, GROUP)["pending"]
+
+    def quiet(self):
+        """Everything in the stream is delivered and acknowledged."""
+        def done():
+            try:
+                group = self.admin().xinfo_groups(STREAM)[0]
+            except (redis_py.exceptions.ResponseError, IndexError):
+                return False
+            return group["lag"] == 0 and group["pending"] == 0
+        stack.wait_for(done, 20, "stream read and acknowledged")
+
+    def wait_posted(self, *numbers):
+        want = {f"TE-{n:06}" for n in numbers}
+        stack.wait_for(lambda: want <= set(self.posted()) and
+                       want <= set(self.posted("payroll/payroll")), 20, f"{want} posted")
+
+    def state_of(self, stream_id):
+        rows = self.sql("select e.state, o.state, x.code, x.owner from events e "
+                        "left join objects o on o.event = e.id "
+                        "left join exceptions x on x.event = e.id and x.state in (0, 1) "
+                        "where e.event_id like ?", f"%-{stream_id.decode()}")
+        assert len(rows) == 1, rows
+        return rows[0]
+
+    def messages(self, level=None):
+        lines = [json.loads(line) for line in self.orchestrator.process.text().splitlines()
+                 if line.startswith("{")]
+        return [x["msg"] for x in lines if level in (None, x["level"])]
+
+
+@pytest.fixture
+def sidecar():
+    s = Sidecar()
+    s.redis.start()
+    yield s
+    if s.orchestrator.process is not None and s.orchestrator.process.alive():
+        assert s.orchestrator.stop() == 0, s.orchestrator.process.text()[-2000:]
+    if s.orchestrator.process is not None:
+        done = s.orchestrator.run("check", "-c", s.orchestrator.config, "--journal")
+        assert done.returncode == 0, done.stdout + done.stderr
+    s.redis.stop()
+    assert s.orchestrator.findings() == ""
+    shutil.rmtree(s.dir, ignore_errors=True)
+
+
+ACCEPTED, DUPLICATE, EXCEPTION = 1, 2, 3
+VALIDATED, SUPERSEDED, IN_EXCEPTION = 1, 2, 4
+
+
+def test_entries_no_edge_would_write_become_exceptions(sidecar):
+    """Each is journalled with an owner, acknowledged once, and stops nobody else."""
+    s = sidecar
+    good = s.fields(1)
+    bad = {
+        "no field of ours": {"x": "y"},
+        "bytes": {**good, "id": b"\xff\x00", "body": b"\x00"},
+        "not JSON": {**good, "id": "a", "body": "not json"},
+        "deep": {**good, "id": "b", "body": "[" * 100},
+        "long": {**good, "id": "c", "subject": "s" * 3000},
+        "huge": {**good, "id": "d", "body": b"x" * (3 << 20)},
+        "no time": {**good, "id": "e", "received_at": "soon"},
+        "no data": {**good, "id": "f", "body": '{"specversion":"1.0"}'},
+        "lacks one": {k: v for k, v in good.items() if k != "traceparent"},
+    }
+    others = {
+        "tenant_unknown": {**good, "id": "g", "tenant": "nobody"},
+        "source_not_own": {**good, "id": "h", "client": "thief"},
+        "event_type_unknown": {**good, "id": "i", "type": "com.example.unknown.v1"},
+        "schema_invalid": {**good, "id": "j", "body": good["body"].replace("hours", "hurs")},
+    }
+    s.orchestrator.start()
+    codes = {s.add_raw(**f): "event_undecodable" for f in bad.values()}
+    codes |= {s.add_raw(**f): code for code, f in others.items()}
+    s.add(2)
+    s.quiet()
+    s.wait_posted(2)
+    for stream_id, code in codes.items():
+        assert s.state_of(stream_id) == (EXCEPTION, None, code, "integration"), code
+    assert s.posted() == ["TE-000002"]
+
+
+def test_what_a_dead_process_left_is_taken_up(sidecar):
+    """Own pending entries first, then those another consumer left long enough ago."""
+    s, r = sidecar, sidecar.admin()
+    r.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+    for n in range(1, 6):
+        s.add(n)
+    r.xreadgroup(GROUP, CONSUMER, {STREAM: ">"}, count=2)
+    (_, others), = r.xreadgroup(GROUP, "another", {STREAM: ">"}, count=2)
+    r.xclaim(STREAM, GROUP, "another", 0, [others[0][0]], idle=60000)
+    s.orchestrator.start()
+    s.wait_posted(1, 2, 3, 5)
+    assert "TE-000004" not in s.posted()  # its owner may still live
+    assert r.xpending(STREAM, GROUP)["consumers"] == [{"name": b"another", "pending": 1}]
+
+
+def test_a_journalled_entry_is_only_acknowledged_again(sidecar):
+    s, r = sidecar, sidecar.admin()
+    s.orchestrator.start()
+    stream_id = s.add(1)
+    s.wait_posted(1)
+    s.quiet()
+    s.orchestrator.kill()
+    r.xgroup_setid(STREAM, GROUP, "0")  # as if Redis had lost delivery and acknowledgement
+    s.orchestrator.start()
+    s.quiet()
+    assert s.posted() == ["TE-000001"]
+    assert s.state_of(stream_id)[0] == ACCEPTED
+    assert s.sql("select count(*) from events") == [(1,)]
+
+
+def test_lost_entries_raise_an_alarm(sidecar):
+    """A pending entry whose body is gone: by XREADGROUP's nil and by XAUTOCLAIM's third element."""
+    s, r = sidecar, sidecar.admin()
+    r.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+    ids = [s.add(n) for n in (1, 2, 3)]
+    r.xreadgroup(GROUP, CONSUMER, {STREAM: ">"}, count=1)
+    r.xreadgroup(GROUP, "another", {STREAM: ">"}, count=1)
+    r.xclaim(STREAM, GROUP, "another", 0, [ids[1]], idle=60000)
+    r.xdel(STREAM, ids[0], ids[1])
+    s.orchestrator.start()
+    s.wait_posted(3)
+    lost = {row[0].split("-", 1)[1] for row in
+            s.sql("select subject from audit where action = 'stream.entry_lost'")}
+    assert lost == {ids[0].decode(), ids[1].decode()}
+    assert len([m for m in s.messages("error") if "data loss" in m]) == 2
+    stack.wait_for(lambda: s.pending() == 0, 10, "acknowledged")
+    answer = s.orchestrator.get("/metrics")
+    assert answer[0] == 200 and "tallygate_intake_data_loss_total 2" in str(answer[-1])
+
+
+def test_a_lost_group_is_made_again_and_nothing_doubles(sidecar):
+    s, r = sidecar, sidecar.admin()
+    s.orchestrator.start()
+    s.add(1)
+    s.wait_posted(1)
+    s.quiet()
+    r.xgroup_destroy(STREAM, GROUP)
+    s.add(2)
+    s.wait_posted(2)
+    s.quiet()
+    assert sorted(s.posted()) == ["TE-000001", "TE-000002"]
+    gone = [m for m in s.messages("error") if "group is gone" in m]
+    assert 1 <= len(gone) <= 3  # said, not shouted
+
+
+def test_trimming_stays_below_what_is_pending(sidecar):
+    s, r = sidecar, sidecar.admin()
+    script = (stack.ROOT / "lua_rules/redis/trim.lua").read_text()
+    assert r.eval(script, 1, STREAM) == 0  # no stream yet
+    ids = [r.xadd(STREAM, {"n": n}, id=f"{n + 1}-{n % 3}") for n in range(1000)]
+    assert r.eval(script, 1, STREAM) == 0  # no group: nobody is done with anything
+    r.xgroup_create(STREAM, GROUP, id="0")
+    assert r.eval(script, 1, STREAM) == 0  # nothing delivered
+    r.xreadgroup(GROUP, CONSUMER, {STREAM: ">"}, count=700)
+    r.xack(STREAM, GROUP, *ids[:450], *ids[451:700])
+    r.eval(script, 1, STREAM)
+    left = [i for i, _ in r.xrange(STREAM)]
+    assert ids[450] in left and left[-1] == ids[-1] and len(left) < 1000
+    assert left == ids[len(ids) - len(left):]
+    r.xgroup_create(STREAM, "slow", id="0")  # a second group that has read nothing
+    r.xack(STREAM, GROUP, ids[450])
+    assert r.eval(script, 1, STREAM) == 0
+    r.xgroup_destroy(STREAM, "slow")
+    r.eval(script, 1, STREAM)
+    left = [i for i, _ in r.xrange(STREAM)]
+    assert left == ids[len(ids) - len(left):] and set(ids[699:]) <= set(left)
+
+
+def test_twins_in_one_batch_see_each_other(sidecar):
+    """The same event twice and ten versions of one object, all waiting before the start."""
+    s = sidecar
+    first = [s.add(1), s.add(1)]
+    versions = [s.add(2, version=v, hours=f"{v}.00") for v in range(1, 11)]
+    late = s.add(2, version=5, event_id="late", hours="5.00")
+    s.orchestrator.start()
+    s.quiet()
+    s.wait_posted(1, 2)
+    assert [s.state_of(i)[:2] for i in first] == [(ACCEPTED, VALIDATED), (DUPLICATE, None)]
+    assert s.state_of(late)[:2] == (ACCEPTED, SUPERSEDED)
+    live = [i for i in versions if s.state_of(i)[1] == VALIDATED]
+    assert len(live) == 1
+    assert len(s.posted()) == len(set(s.posted())) == 2
+    # whichever was sent first stays; later ones wait for finance, none is posted beside it
+    assert s.sql("select count(distinct o.id) from postings p join objects o on o.id = p.object "
+                 "where o.object_id = 'TE-000002' and p.state = 6") == [(1,)]
+
+
+def test_a_correction_after_posting_waits_for_finance(sidecar):
+    s = sidecar
+    s.orchestrator.start()
+    s.add(1)
+    s.wait_posted(1)
+    second = s.add(1, version=2, hours="3.00")
+    third = s.add(1, version=3, hours="4.00")
+    again = s.add(1, event_id="again")
+    other = s.add(1, event_id="other", hours="9.00")
+    s.quiet()
+    assert s.state_of(second) == (ACCEPTED, SUPERSEDED, None, None)  # closed by the third
+    assert s.state_of(third) == (ACCEPTED, IN_EXCEPTION, "correction_after_posting", "finance")
+    assert s.state_of(again) == (ACCEPTED, SUPERSEDED, None, None)
+    assert s.state_of(other) == (EXCEPTION, None, "duplicate_version_conflict", "integration")
+    assert s.posted() == ["TE-000001"]
+
+
+def test_a_later_version_cures_an_exception(sidecar):
+    s = sidecar
+    s.orchestrator.start()
+    wrong = s.add(1, worker="W-999")
+    s.quiet()
+    assert s.state_of(wrong) == (ACCEPTED, IN_EXCEPTION, "worker_unknown", "master-data")
+    right = s.add(1, version=2)
+    s.wait_posted(1)
+    assert s.state_of(wrong) == (ACCEPTED, SUPERSEDED, None, None)
+    assert s.state_of(right)[:2] == (ACCEPTED, VALIDATED)
+    assert s.sql("select state from exceptions") == [(5,)]
+
+
+def test_redis_comes_and_goes(sidecar):
+    s = sidecar
+    s.redis.stop()
+    s.orchestrator.start(ready=False)
+    stack.wait_for(lambda: any(m.startswith("ready") for m in s.messages()), 20, "started")
+    s.redis.start()
+    s.add(1)
+    s.wait_posted(1)
+    os.kill(s.redis.process.pid, signal.SIGSTOP)
+    try:
+        stack.wait_for(lambda: any("no answer in time" in m for m in s.messages("warn")), 30,
+                       "hung Redis noticed")
+    finally:
+        os.kill(s.redis.process.pid, signal.SIGCONT)
+    s.add(2)
+    s.wait_posted(2)
+    s.redis.process.kill()
+    s.redis.start()
+    s.add(3)
+    s.wait_posted(3)
+    os.kill(s.redis.process.pid, signal.SIGSTOP)
+    try:
+        assert s.orchestrator.stop() == 0  # a hung Redis does not hold up the end
+    finally:
+        os.kill(s.redis.process.pid, signal.SIGCONT)
+
+
+def test_a_reload_is_whole_or_not_at_all(sidecar):
+    s = sidecar
+    rule = s.dir / "rules/validate/time_entry.lua"
+    good = rule.read_text()
+    s.orchestrator.start()
+
+    def reload(word):
+        before = len([m for m in s.messages() if word in m])
+        s.orchestrator.process.send(signal.SIGHUP)
+        stack.wait_for(lambda: len([m for m in s.messages() if word in m]) > before, 30, word)
+
+    rule.write_text("return {")
+    reload("reload refused")
+    s.add(1)
+    s.wait_posted(1)
+    rule.write_text(good)
+    master = week.master()
+    master["workers"] = [w for w in master["workers"] if w["id"] != "W-003"]
+    (s.dir / "master.json").write_text(json.dumps(master))
+    reload("reload: rules")
+    gone = s.add(2)
+    s.quiet()
+    assert s.state_of(gone)[2] == "worker_unknown"
+    (s.dir / "master.json").write_text("{")
+    reload("reload refused")
+    (s.dir / "master.json").write_text(json.dumps(master))
+    s.add(3)
+    s.wait_posted(3)
+    assert len(s.sql("select 1 from audit where action = 'rules.loaded'")) == 2
