@@ -81,7 +81,7 @@
 #define TG_INTAKE_TRIM_ACKS 1000
 #define TG_INTAKE_TRIM_MS 10000
 #define TG_INTAKE_GAUGE_MS 5000
-#define TG_INTAKE_ERROR_WAIT_MS 1000 /* after an error of Redis that a new try may cure */
+#define TG_INTAKE_ERROR_WAIT_MS 1000  /* after an error of Redis that a new try may cure */
 #define TG_INTAKE_EXCEPTIONS_MAX 1000 /* open ones of one object, closed by a later version */
 #define TG_REDIS_CONNECT_MS 1000
 #define TG_REDIS_REPLY_MS 10000 /* a link without an answer for so long is dropped */

@@ -141,12 +141,12 @@ static int check_header(struct tg_book *b, struct scan *s, off_t size, bool *fre
     if (rc < 0) {
         return tg_error_set(err, "%s: cannot read: %s", b->name, strerror(errno));
     }
-    *fresh = size < (off_t)want &&
-             memcmp(line.data != NULL ? (const char *)line.data : "", b->header, line.len) == 0;
+    *fresh = size < (off_t)want && (line.len == 0 || memcmp(line.data, b->header, line.len) == 0);
     if (*fresh) {
         return 0;
     }
-    if (!whole || line.len + 1 != want || memcmp(line.data, b->header, line.len) != 0) {
+    if (!whole || line.len == 0 || line.len + 1 != want ||
+        memcmp(line.data, b->header, line.len) != 0) {
         return tg_error_set(err,
                             "%s: its first line is not the header tallygate writes; move the file "
                             "away, then start again",

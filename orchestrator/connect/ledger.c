@@ -151,7 +151,7 @@ static int walk_csv(int dirfd, entry_fn fn, void *arg, struct tg_error *err)
     if (w != NULL) {
         tg_buf_init(&w->entry, TG_LEDGER_ENTRY_MAX_BYTES);
     }
-    for (int i = 0; i < n && rc == 0; i++) {
+    for (int i = 0; names != NULL && i < n && rc == 0; i++) {
         int fd = openat(dirfd, names[i], O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 
         rc = fd >= 0 ? walk_file(w, fd, fn, arg) : -1;
