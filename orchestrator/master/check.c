@@ -92,13 +92,14 @@ struct check {
 };
 
 /* parent "/workers", key "3" -> "/workers/3"; cut when too long (only for messages). */
-static void below(const struct place *parent, const char *key, struct place *out)
+static struct place below(const struct place *parent, const char *key)
 {
-    int n = snprintf(out->pointer, sizeof(out->pointer), "%s/%.100s", parent->pointer, key);
+    struct place out = {""};
 
-    if (n < 0) {
-        out->pointer[0] = '\0';
+    if (snprintf(out.pointer, sizeof(out.pointer), "%s/%.100s", parent->pointer, key) < 0) {
+        out.pointer[0] = '\0';
     }
+    return out;
 }
 
 static int bad(const struct check *c, const struct place *at, const char *message)
@@ -143,9 +144,8 @@ static int check_aliases(const struct check *c, const struct place *at, const js
     }
     json_object_foreach((json_t *)v, source, alias)
     {
-        struct place place;
+        struct place place = below(at, source);
 
-        below(at, source, &place);
         if (!tg_str_is_name(tg_str_of(source), TG_SOURCE_NAME_MAX_BYTES)) {
             return bad(c, &place, "a source name holds A-Z, a-z, 0-9, `.`, `_` and `-` only");
         }
@@ -212,13 +212,13 @@ static int check_list(const struct check *c, const struct place *at, const json_
     }
     json_array_foreach((json_t *)v, i, item)
     {
-        char number[24];
+        char number[24] = "";
         struct place place;
 
         if (snprintf(number, sizeof(number), "%zu", i) < 0) {
             return bad(c, at, "list too long");
         }
-        below(at, number, &place);
+        place = below(at, number);
         if (check_object(c, &place, item, items) != 0) {
             return -1;
         }
@@ -258,10 +258,9 @@ static int check_object(const struct check *c, const struct place *at, const jso
     json_object_foreach((json_t *)object, key, v)
     {
         const struct field *f = field_of(fields, key);
-        struct place place;
+        struct place place = below(at, key);
         int rc;
 
-        below(at, key, &place);
         if (f == NULL) {
             return bad(c, &place, "unknown key; see conf/schemas/master.json");
         }

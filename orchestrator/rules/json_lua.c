@@ -45,15 +45,13 @@ static bool push_one(lua_State *L, const json_t *v, struct push_frame *frame)
     switch (json_typeof(v)) {
     case JSON_OBJECT:
         lua_newtable(L);
-        frame->container = v;
-        frame->iter = json_object_iter((json_t *)v);
+        *frame = (struct push_frame){v, json_object_iter((json_t *)v), 0};
         return false;
     case JSON_ARRAY:
         lua_newtable(L);
         tg_slot_push(L, TG_SLOT_ARRAY);
         lua_setmetatable(L, -2);
-        frame->container = v;
-        frame->index = 0;
+        *frame = (struct push_frame){v, NULL, 0};
         return false;
     case JSON_STRING:
         lua_pushlstring(L, json_string_value(v), json_string_length(v));

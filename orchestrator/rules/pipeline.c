@@ -33,7 +33,7 @@ static json_t *safe_text(const char *s)
     if (v != NULL) {
         return v;
     }
-    for (; s[len] != '\0' && len < sizeof(text) - 1; len++) {
+    for (; len < sizeof(text) - 1 && s[len] != '\0'; len++) {
         text[len] = s[len];
         if ((unsigned char)s[len] > 0x7e) {
             text[len] = '?';

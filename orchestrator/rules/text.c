@@ -7,8 +7,8 @@
 
 #include "rules/internal.h"
 
-#define BYTES_PER_UNIT 64 /* of budget, for work on a string */
-#define FORMAT_SPEC_MAX_BYTES 16
+#define BYTES_PER_UNIT 64       /* of budget, for work on a string */
+#define FORMAT_SPEC_MAX_BYTES 5 /* %-99d */
 
 static const char *text_arg(lua_State *L, int index, size_t *len)
 {
@@ -124,15 +124,14 @@ static int repeat(lua_State *L)
     return 1;
 }
 
-/* One %-spec: flags 0 and -, a width of at most two digits, s or d. Returns its length, 0: bad. */
+/* One %-spec: -, or 0 with d; a width of at most two digits; s or d. Its length, 0: bad. */
 static size_t spec_length(const char *s, const char *end)
 {
     size_t n = 1, digits = 0;
+    bool zero = s + n < end && s[n] == '0';
 
-    while (s + n < end && (s[n] == '0' || s[n] == '-')) {
-        if (++n > 3) {
-            return 0;
-        }
+    if (s + n < end && (s[n] == '0' || s[n] == '-')) {
+        n++;
     }
     while (s + n < end && s[n] >= '0' && s[n] <= '9') {
         if (++digits > 2) {
@@ -140,14 +139,17 @@ static size_t spec_length(const char *s, const char *end)
         }
         n++;
     }
-    return s + n < end && (s[n] == 's' || s[n] == 'd') ? n + 1 : 0;
+    return s + n < end && (s[n] == 'd' || (s[n] == 's' && !zero)) ? n + 1 : 0;
 }
 
 static void add_spec(lua_State *L, luaL_Buffer *b, const char *spec, size_t len, int arg)
 {
-    char form[FORMAT_SPEC_MAX_BYTES], out[128];
+    char form[FORMAT_SPEC_MAX_BYTES + sizeof("lld")], out[128];
     int n;
 
+    if (len < 2 || len > FORMAT_SPEC_MAX_BYTES) {
+        return; /* spec_length lets no such one through */
+    }
     memcpy(form, spec, len - 1);
     if (spec[len - 1] == 'd') {
         memcpy(form + len - 1, "lld", sizeof("lld"));

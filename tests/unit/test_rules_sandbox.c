@@ -425,6 +425,11 @@ static void test_library(void **state)
     gives(OUT("{math.max(1, 3), math.floor(7), math.tointeger(4)}"), "[3,7,4]");
     ends("string.format('%f', 1)", "format: only");
     ends("string.format('%999d', 1)", "format: only");
+    ends("string.format('%05s', 1)", "format: only");
+    ends("string.format('%--5s', 1)", "format: only");
+    ends("string.format('%')", "format: only");
+    gives(OUT("string.format('%-99s', 'x'):len()"), "99");
+    gives(OUT("string.format('%099d', math.mininteger):len()"), "99");
     ends("string.format('%d', 'x')", "number expected");
     ends("string.split('a', '')", "separator is empty");
     ends("for k in pairs({[true] = 1}) do end", "only texts and integers have an order");
@@ -484,12 +489,8 @@ static void test_json_in(void **state)
     out = decode(r, "{\"x\": [0.1, -0.000001, 999999999.999999, 9007199254740993]}", &err);
     assert_non_null(out);
     json_decref(out);
-    for (int i = 0; i < 60; i++) {
-        strcat(deep, "[");
-    }
-    for (int i = 0; i < 60; i++) {
-        strcat(deep, "]");
-    }
+    memset(deep, '[', 60);
+    memset(deep + 60, ']', 60);
     assert_null(decode(r, deep, &err));
     assert_non_null(strstr(err.text, "32 levels"));
     still_works(r);
