@@ -253,7 +253,12 @@ ngx_http_tally_body_take(ngx_http_request_t *r, ngx_http_tally_ctx_t *ctx,
     ctx->body.len = len;
 
     for ( /* void */ ; cl; cl = cl->next) {
-        p = ngx_cpymem(p, cl->buf->pos, cl->buf->last - cl->buf->pos);
+
+        /* the last buffer of a chunked body has no memory */
+
+        if (cl->buf->last != cl->buf->pos) {
+            p = ngx_cpymem(p, cl->buf->pos, cl->buf->last - cl->buf->pos);
+        }
     }
 
 digest:
