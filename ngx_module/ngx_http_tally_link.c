@@ -1,46 +1,37 @@
 
 /*
- * The connection of one worker to one Redis: an adapter of hiredis to
- * nginx's events.  See ngx_http_tally_link.h for states and invariants.
- *
- * Events are level-triggered: hiredis reads 16K and returns, and an edge
- * would never tell of the rest.  Writes are not armed but posted: the calls
- * of one turn of the event loop leave in one write; epoll is asked to watch
- * for room only when the socket is full.
+ * The connection of one worker to one Redis: when it is made, what state it
+ * is in, when it is tried again.  See ngx_http_tally_link.h for states and
+ * invariants, _adapter.c for the events.
  */
 
 
 #include "ngx_http_tally_link.h"
 
 #include <hiredis/sds.h>
-#include <netinet/tcp.h>
+#include <poll.h>
 
 
+static void ngx_http_tally_links_wait(ngx_cycle_t *cycle);
+static nfds_t ngx_http_tally_links_poll(struct pollfd *fds,
+    ngx_http_tally_link_t **links);
 static void ngx_http_tally_link_connect(ngx_http_tally_link_t *link);
 static redisAsyncContext *ngx_http_tally_link_open(
     ngx_http_tally_link_t *link);
-static ngx_int_t ngx_http_tally_link_attach(ngx_http_tally_link_t *link,
-    redisAsyncContext *ac);
-static void ngx_http_tally_link_tcp(ngx_http_tally_link_t *link,
-    ngx_socket_t fd);
 static void ngx_http_tally_link_schedule(ngx_http_tally_link_t *link);
-static void ngx_http_tally_link_event(ngx_event_t *ev);
 static void ngx_http_tally_link_wakeup(ngx_event_t *ev);
 static void ngx_http_tally_link_closing(ngx_event_t *ev);
 static void ngx_http_tally_link_connected(const redisAsyncContext *ac,
     int status);
-static void ngx_http_tally_link_lost(ngx_http_tally_link_t *link);
-static void ngx_http_tally_link_add_read(void *data);
-static void ngx_http_tally_link_del_read(void *data);
-static void ngx_http_tally_link_add_write(void *data);
-static void ngx_http_tally_link_del_write(void *data);
-static void ngx_http_tally_link_cleanup(void *data);
 
 
 /* the links of this process, made by init_process */
 
 static ngx_http_tally_link_t  *ngx_http_tally_links;
 static ngx_uint_t              ngx_http_tally_links_n;
+
+static ngx_str_t  ngx_http_tally_link_leaving =
+    ngx_string("the worker is leaving");
 
 
 ngx_int_t
@@ -100,7 +91,105 @@ ngx_http_tally_link_init(ngx_cycle_t *cycle, ngx_http_tally_main_conf_t *mcf)
         ngx_http_tally_link_connect(&link[i]);
     }
 
+    ngx_http_tally_links_wait(cycle);
+
     return NGX_OK;
+}
+
+
+/*
+ * A worker that was just started serves nobody yet: here it may wait for its
+ * handshakes, so that a reload refuses no request.  The master lets the old
+ * workers go on for about as long.  No request is read meanwhile: only the
+ * links are polled, not the event loop.
+ */
+
+static void
+ngx_http_tally_links_wait(ngx_cycle_t *cycle)
+{
+    int                     n;
+    nfds_t                  i, count;
+    ngx_msec_t              end;
+    ngx_msec_int_t          left;
+    struct pollfd           fds[NGX_HTTP_TALLY_REDIS_MAX];
+    ngx_connection_t       *c;
+    ngx_http_tally_link_t  *links[NGX_HTTP_TALLY_REDIS_MAX];
+
+    ngx_time_update();
+
+    end = ngx_current_msec + NGX_HTTP_TALLY_START_WAIT_MS;
+
+    for ( ;; ) {
+        count = ngx_http_tally_links_poll(fds, links);
+        left = (ngx_msec_int_t) (end - ngx_current_msec);
+
+        if (count == 0 || left <= 0) {
+            return;
+        }
+
+        n = poll(fds, count, (int) left);
+
+        ngx_time_update();
+
+        if (n < 0 && ngx_errno != NGX_EINTR) {
+            ngx_log_error(NGX_LOG_ALERT, cycle->log, ngx_errno,
+                          "poll() failed");
+            return;
+        }
+
+        for (i = 0; n > 0 && i < count; i++) {
+            c = links[i]->connection;
+
+            if (c && (fds[i].revents & POLLOUT)) {
+                ngx_http_tally_adapter_event(c->write);
+            }
+
+            c = links[i]->connection;
+
+            if (c && (fds[i].revents & (POLLIN|POLLERR|POLLHUP))) {
+                ngx_http_tally_adapter_event(c->read);
+            }
+        }
+
+        /* writes and ends of links are posted; there is nobody else yet */
+
+        ngx_event_process_posted(cycle, &ngx_posted_events);
+    }
+}
+
+
+static nfds_t
+ngx_http_tally_links_poll(struct pollfd *fds, ngx_http_tally_link_t **links)
+{
+    nfds_t                  n;
+    ngx_uint_t              i;
+    ngx_http_tally_link_t  *link;
+
+    n = 0;
+
+    for (i = 0; i < ngx_http_tally_links_n && n < NGX_HTTP_TALLY_REDIS_MAX;
+         i++)
+    {
+        link = &ngx_http_tally_links[i];
+
+        if (link->state != NGX_HTTP_TALLY_LINK_CONNECTING
+            && link->state != NGX_HTTP_TALLY_LINK_HANDSHAKE)
+        {
+            continue;
+        }
+
+        fds[n].fd = link->connection->fd;
+        fds[n].events = POLLIN;
+        fds[n].revents = 0;
+
+        if (link->connection->write->active) {
+            fds[n].events |= POLLOUT;
+        }
+
+        links[n++] = link;
+    }
+
+    return n;
 }
 
 
@@ -114,8 +203,7 @@ ngx_http_tally_link_done(void)
         link = &ngx_http_tally_links[i];
 
         if (link->ac != NULL) {
-            link->state = NGX_HTTP_TALLY_LINK_CLOSING;
-            redisAsyncFree(link->ac);
+            ngx_http_tally_link_leave(link);
         }
 
         if (link->wakeup.timer_set) {
@@ -190,6 +278,16 @@ ngx_http_tally_link_fail(ngx_http_tally_link_t *link, const char *reason,
     link->reason.len = ngx_strlen(reason);
 
     ngx_post_event((&link->closing), &ngx_posted_events);
+}
+
+
+void
+ngx_http_tally_link_leave(ngx_http_tally_link_t *link)
+{
+    link->reason = ngx_http_tally_link_leaving;
+    link->state = NGX_HTTP_TALLY_LINK_CLOSING;
+
+    redisAsyncFree(link->ac);
 }
 
 
@@ -322,7 +420,7 @@ ngx_http_tally_link_connect(ngx_http_tally_link_t *link)
         return;
     }
 
-    if (ngx_http_tally_link_attach(link, ac) != NGX_OK) {
+    if (ngx_http_tally_adapter_attach(link, ac) != NGX_OK) {
         ngx_str_set(&link->reason, "the worker has no free connection");
         redisAsyncFree(ac);
         ngx_http_tally_link_lost(link);
@@ -385,82 +483,6 @@ ngx_http_tally_link_open(ngx_http_tally_link_t *link)
 }
 
 
-static ngx_int_t
-ngx_http_tally_link_attach(ngx_http_tally_link_t *link, redisAsyncContext *ac)
-{
-    ngx_connection_t  *c;
-
-    c = ngx_get_connection(ac->c.fd, link->log);
-    if (c == NULL) {
-        return NGX_ERROR;
-    }
-
-    c->number = ngx_atomic_fetch_add(ngx_connection_counter, 1);
-    c->data = link;
-
-    /* both now: worker_shutdown_timeout calls them in any state */
-
-    c->read->handler = ngx_http_tally_link_event;
-    c->write->handler = ngx_http_tally_link_event;
-    c->read->log = link->log;
-    c->write->log = link->log;
-
-    if (!link->redis->is_unix) {
-        ngx_http_tally_link_tcp(link, ac->c.fd);
-    }
-
-    ac->data = link;
-    ac->ev.data = c;
-    ac->ev.addRead = ngx_http_tally_link_add_read;
-    ac->ev.delRead = ngx_http_tally_link_del_read;
-    ac->ev.addWrite = ngx_http_tally_link_add_write;
-    ac->ev.delWrite = ngx_http_tally_link_del_write;
-    ac->ev.cleanup = ngx_http_tally_link_cleanup;
-
-    link->ac = ac;
-    link->connection = c;
-
-    return NGX_OK;
-}
-
-
-static void
-ngx_http_tally_link_tcp(ngx_http_tally_link_t *link, ngx_socket_t fd)
-{
-    int  on;
-
-    on = 1;
-
-    if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(int)) == -1
-        || setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(int)) == -1)
-    {
-        ngx_log_error(NGX_LOG_INFO, link->log, ngx_socket_errno,
-                      "tally redis \"%V\": setsockopt() failed",
-                      &link->redis->name);
-    }
-
-#if (NGX_HAVE_KEEPALIVE_TUNABLE)
-    {
-    int  idle, interval, count;
-
-    idle = 15;
-    interval = 5;
-    count = 3;
-
-    if (setsockopt(fd, IPPROTO_TCP, TCP_KEEPIDLE, &idle, sizeof(int)) == -1
-        || setsockopt(fd, IPPROTO_TCP, TCP_KEEPINTVL, &interval, sizeof(int))
-           == -1
-        || setsockopt(fd, IPPROTO_TCP, TCP_KEEPCNT, &count, sizeof(int)) == -1)
-    {
-        ngx_log_error(NGX_LOG_INFO, link->log, ngx_socket_errno,
-                      "tally redis \"%V\": setsockopt(TCP_KEEP*) failed",
-                      &link->redis->name);
-    }
-    }
-#endif
-}
-
-
 /* CLOSED, and when to try again: 50ms * 2^n up to 3s, full jitter */
 
 static void
@@ -497,42 +519,6 @@ ngx_http_tally_link_schedule(ngx_http_tally_link_t *link)
     }
 
     ngx_add_timer(&link->wakeup, delay);
-}
-
-
-static void
-ngx_http_tally_link_event(ngx_event_t *ev)
-{
-    ngx_connection_t       *c;
-    ngx_http_tally_link_t  *link;
-
-    c = ev->data;
-    link = c->data;
-
-    ngx_log_debug2(NGX_LOG_DEBUG_HTTP, link->log, 0,
-                   "tally redis event, write:%d state:%d",
-                   (int) ev->write, (int) link->state);
-
-    if (c->close || c->error) {
-
-        /* worker_shutdown_timeout is over */
-
-        ngx_str_set(&link->reason, "the worker is leaving");
-        link->state = NGX_HTTP_TALLY_LINK_CLOSING;
-        redisAsyncFree(link->ac);
-        return;
-    }
-
-    if (!ev->write) {
-        redisAsyncHandleRead(link->ac);
-        return;
-    }
-
-    /* the connection may be gone after this, the link is not */
-
-    link->writing = 1;
-    redisAsyncHandleWrite(link->ac);
-    link->writing = 0;
 }
 
 
@@ -603,138 +589,15 @@ ngx_http_tally_link_connected(const redisAsyncContext *ac, int status)
 }
 
 
-static void
-ngx_http_tally_link_add_read(void *data)
-{
-    ngx_connection_t  *c = data;
-
-    ngx_http_tally_link_t  *link;
-
-    if (c->read->active) {
-        return;
-    }
-
-    link = c->data;
-
-    if (ngx_add_event(c->read, NGX_READ_EVENT, NGX_LEVEL_EVENT) != NGX_OK) {
-        ngx_http_tally_link_fail(link, "the worker cannot watch the socket",
-                                 0);
-    }
-}
-
-
-static void
-ngx_http_tally_link_del_read(void *data)
-{
-    ngx_connection_t  *c = data;
-
-    if (c->read->active) {
-        (void) ngx_del_event(c->read, NGX_READ_EVENT, 0);
-    }
-}
-
-
-static void
-ngx_http_tally_link_add_write(void *data)
-{
-    ngx_connection_t  *c = data;
-
-    ngx_http_tally_link_t  *link;
-
-    if (c->write->active) {
-        return;
-    }
-
-    link = c->data;
-
-    if (!link->writing && link->state != NGX_HTTP_TALLY_LINK_CONNECTING) {
-
-        /* the end of this turn of the event loop */
-
-        ngx_post_event(c->write, &ngx_posted_events);
-        return;
-    }
-
-    if (ngx_add_event(c->write, NGX_WRITE_EVENT, NGX_LEVEL_EVENT) != NGX_OK) {
-        ngx_http_tally_link_fail(link, "the worker cannot watch the socket",
-                                 0);
-    }
-}
-
-
-static void
-ngx_http_tally_link_del_write(void *data)
-{
-    ngx_connection_t  *c = data;
-
-    if (c->write->active) {
-        (void) ngx_del_event(c->write, NGX_WRITE_EVENT, 0);
-    }
-}
-
-
-/*
- * hiredis calls it once, on every way a context ends, after the callbacks
- * of all pending commands and before it frees the context.
- */
-
-static void
-ngx_http_tally_link_cleanup(void *data)
-{
-    ngx_connection_t  *c = data;
-
-    ngx_str_t               text;
-    redisAsyncContext      *ac;
-    ngx_http_tally_link_t  *link;
-
-    link = c->data;
-    ac = link->ac;
-
-    if (ac->c.err) {
-        ngx_http_tally_redis_text(ac->c.errstr, ngx_strlen(ac->c.errstr),
-                                  &text);
-
-        ngx_log_error(NGX_LOG_INFO, link->log, 0,
-                      "tally redis \"%V\": connection to %V ended: %V",
-                      &link->redis->name, &link->redis->url, &text);
-
-        if (link->state != NGX_HTTP_TALLY_LINK_CLOSING) {
-            if (tg_redis_error_of(tg_str_of(ac->c.errstr)) == TG_REDIS_BUSY) {
-                ngx_str_set(&link->reason, "Redis is not taking calls now");
-
-            } else if (link->state == NGX_HTTP_TALLY_LINK_CONNECTING) {
-                ngx_str_set(&link->reason, "the connection cannot be made");
-
-            } else {
-                ngx_str_set(&link->reason, "the connection was lost");
-            }
-        }
-    }
-
-    ac->ev.data = NULL;
-    ac->c.fd = -1;              /* nginx closes it, hiredis must not */
-
-    link->ac = NULL;
-    link->connection = NULL;
-
-    if (link->closing.posted) {
-        ngx_delete_posted_event(&link->closing);
-    }
-
-    if (link->wakeup.timer_set) {
-        ngx_del_timer(&link->wakeup);
-    }
-
-    ngx_close_connection(c);
-
-    ngx_http_tally_link_lost(link);
-}
-
-
-static void
+void
 ngx_http_tally_link_lost(ngx_http_tally_link_t *link)
 {
     ngx_uint_t  level;
+
+    if (link->reason.data == ngx_http_tally_link_leaving.data) {
+        link->state = NGX_HTTP_TALLY_LINK_CLOSED;
+        return;
+    }
 
     level = link->down || ngx_exiting || ngx_quit || ngx_terminate
             ? NGX_LOG_INFO : NGX_LOG_WARN;

@@ -1,6 +1,6 @@
 
 /*
- * ngx_http_tally_link.h: what link.c, handshake.c and op.c share.
+ * ngx_http_tally_link.h: what link.c, adapter.c, handshake.c and op.c share.
  *
  * One link a worker and tally_redis.  Its states, and who leaves them:
  *
@@ -41,6 +41,9 @@
 
 /* a link whose oldest call is older than 2 * timeout + this is dropped */
 #define NGX_HTTP_TALLY_DROP_FLOOR_MS      1000
+
+/* a new worker waits this long for its links before it serves */
+#define NGX_HTTP_TALLY_START_WAIT_MS      100
 
 #define NGX_HTTP_TALLY_PASSWORD_MAX       511     /* bytes of its file */
 #define NGX_HTTP_TALLY_REDIS_TEXT_MAX     160    /* of an error, in the log */
@@ -128,6 +131,12 @@ void ngx_http_tally_link_fail(ngx_http_tally_link_t *link, const char *reason,
 ngx_uint_t ngx_http_tally_link_level(ngx_http_tally_link_t *link,
     const char *reason, ngx_uint_t loud);
 
+/* Ends it now, for good: the worker is leaving.  Not in a callback. */
+void ngx_http_tally_link_leave(ngx_http_tally_link_t *link);
+
+/* ev.cleanup is done: logs, counts and schedules the next connect. */
+void ngx_http_tally_link_lost(ngx_http_tally_link_t *link);
+
 /* The handshake is complete. */
 void ngx_http_tally_link_up(ngx_http_tally_link_t *link);
 
@@ -142,6 +151,16 @@ size_t ngx_http_tally_link_unsent(ngx_http_tally_link_t *link);
 
 /* An error text of Redis, cut to what a log may hold. */
 void ngx_http_tally_redis_text(const char *text, size_t len, ngx_str_t *out);
+
+
+/* ---- _adapter.c ---- */
+
+/* Gives the context's socket to nginx.  NGX_ERROR: no free connection. */
+ngx_int_t ngx_http_tally_adapter_attach(ngx_http_tally_link_t *link,
+    redisAsyncContext *ac);
+
+/* The handler of both events; the connection may be gone after it. */
+void ngx_http_tally_adapter_event(ngx_event_t *ev);
 
 
 /* ---- _handshake.c ---- */
