@@ -32,6 +32,7 @@
 #define COMMAND "serve"
 #define SECOND_MS 1000
 #define CHECKPOINT_MS 60000
+#define LAST_RESORT_S 10
 
 struct serve {
     uv_loop_t loop;
@@ -321,6 +322,7 @@ static void on_stop(uv_signal_t *handle, int number)
     tg_log(TG_LOG_INFO, COMMAND, "stopping on signal %d", number);
     atomic_store(&s->shared.stopping, true);
     (void)uv_timer_start(&s->deadline, on_deadline, TG_STOP_DEADLINE_MS, 0);
+    (void)alarm(TG_STOP_DEADLINE_MS / 1000 + LAST_RESORT_S); /* for what comes after the loop */
     tg_intake_stop(s->intake, on_intake_stopped, s);
 }
 

@@ -101,7 +101,7 @@ int tg_ledger_list(int dirfd, const struct tg_sheet *sheet, char ***names, struc
 
 void tg_ledger_list_free(char **names, int count)
 {
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; names != NULL && i < count; i++) {
         free(names[i]);
     }
     free(names);
