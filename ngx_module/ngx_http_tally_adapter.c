@@ -24,7 +24,8 @@ static void ngx_http_tally_adapter_cleanup(void *data);
 
 
 ngx_int_t
-ngx_http_tally_adapter_attach(ngx_http_tally_link_t *link, redisAsyncContext *ac)
+ngx_http_tally_adapter_attach(ngx_http_tally_link_t *link,
+    redisAsyncContext *ac)
 {
     ngx_connection_t  *c;
 

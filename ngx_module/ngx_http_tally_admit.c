@@ -385,6 +385,8 @@ ngx_http_tally_admit_keys(ngx_http_tally_admit_t *a)
     ctx = a->ctx;
     prefix = ngx_http_tally_tg(&a->conf->redis->prefix);
 
+    if (ngx_http_tally_admit_number(a, (int64_t) (2 + a->call->nrates))
+            != NGX_OK
         || tg_key_events(&key, prefix, a->shard) != 0
         || ngx_http_tally_admit_key(a, &key) != NGX_OK)
     {
