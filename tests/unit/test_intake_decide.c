@@ -237,7 +237,7 @@ static void a_faulty_route_is_never_half_planned(void **state)
     assert_string_equal(g->plan.code, "rule_fault");
     assert_int_equal(json_array_clear(g->result.postings), 0);
     for (int i = 0; i <= TG_POSTINGS_PER_OBJECT_MAX; i++) {
-        char leg[8];
+        char leg[16];
 
         (void)snprintf(leg, sizeof(leg), "l%d", i);
         assert_int_equal(json_array_append_new(g->result.postings, posting("erp", leg)), 0);
