@@ -104,3 +104,18 @@ def test_nobody_logs_in_as_default(server):
             redis_py.Redis(unix_socket_path=server.sock).execute_command(*args)
     with pytest.raises(redis_py.exceptions.AuthenticationError):
         redis_py.Redis(unix_socket_path=server.sock).ping()
+
+
+def test_what_was_accepted_outlives_a_restart(server, admin):
+    """The append-only file is replayed as `default`: without its rights, what a script wrote would
+    be skipped."""
+    script = (stack.ROOT / "lua_rules/redis/admit.lua").read_text(encoding="utf-8")
+    args = ["1", "ip", b"\x01" * 32, 60, "s03", 0]
+    for i in range(15):
+        args += ["received_at" if i == 7 else f"f{i}", "v"]
+    keys = [STREAM, "tg:{s03}:idem:k"]
+    event = server.client("edge").eval(script, 2, *keys, *args)[2]
+    server.kill()
+    server.start()
+    assert ["s03-" + i for i in left(server.client())] == [event.decode()]
+    assert server.client("edge").eval(script, 2, *keys, *args)[:3:2] == [b"replay", event]
