@@ -40,6 +40,14 @@ static void fetch(void)
     hmac_ready = ctx;
 }
 
+void tg_digest_done(void)
+{
+    EVP_MAC_CTX_free(hmac_ready);
+    EVP_MD_free(sha256);
+    hmac_ready = NULL;
+    sha256 = NULL;
+}
+
 int tg_sha256v(const struct tg_str *parts, size_t n, unsigned char out[TG_SHA256_BYTES])
 {
     EVP_MD_CTX *ctx;

@@ -19,6 +19,9 @@ int tg_hmac_sha256v(struct tg_str key, const struct tg_str *parts, size_t n,
 int tg_hmac_sha256vv(struct tg_str key, const struct tg_str *head, size_t heads,
                      const struct tg_str *body, size_t pieces, unsigned char out[TG_SHA256_BYTES]);
 
+/* Gives back what the first call fetched; for the end of a process. Later calls return -1. */
+void tg_digest_done(void);
+
 /* Same time whatever the content; a different length is unequal. */
 bool tg_equal_ct(const unsigned char *a, const unsigned char *b, size_t len);
 

@@ -7,12 +7,15 @@
 
 #include "ngx_http_tally.h"
 
+#include "common/digest.h"
+
 
 static ngx_int_t ngx_http_tally_postconfiguration(ngx_conf_t *cf);
 static ngx_int_t ngx_http_tally_push_handler(ngx_conf_t *cf,
     ngx_uint_t phase, ngx_http_handler_pt handler);
 static ngx_int_t ngx_http_tally_init_process(ngx_cycle_t *cycle);
 static void ngx_http_tally_exit_process(ngx_cycle_t *cycle);
+static void ngx_http_tally_exit_master(ngx_cycle_t *cycle);
 static ngx_uint_t ngx_http_tally_serves(void);
 
 
@@ -157,7 +160,7 @@ ngx_module_t  ngx_http_tally_module = {
     NULL,                                  /* init thread */
     NULL,                                  /* exit thread */
     ngx_http_tally_exit_process,           /* exit process */
-    NULL,                                  /* exit master */
+    ngx_http_tally_exit_master,            /* exit master */
     NGX_MODULE_V1_PADDING
 };
 
@@ -247,4 +250,13 @@ ngx_http_tally_exit_process(ngx_cycle_t *cycle)
     ngx_http_tally_link_done();
     ngx_http_tally_watch_done(mcf);
     ngx_http_tally_cache_done();
+
+    tg_digest_done();
+}
+
+
+static void
+ngx_http_tally_exit_master(ngx_cycle_t *cycle)
+{
+    tg_digest_done();
 }

@@ -40,6 +40,13 @@ fetch() {
     tar xf nginx_*.orig.tar.gz
 }
 
+said() {
+    tail -n 30 "$log" >&2
+    echo "nginx-asan: build failed, the whole log is $log" >&2
+}
+trap said ERR
+set -E
+
 {
     ls -d "$work"/src/nginx-*/ >/dev/null 2>&1 || fetch
     cd "$work"/src/nginx-*/
@@ -57,11 +64,8 @@ fetch() {
          { print }' "$work/obj/Makefile" >"$work/obj/Makefile.ubsan"
     mv "$work/obj/Makefile.ubsan" "$work/obj/Makefile"
     make -f "$work/obj/Makefile" -j2 binary
-} >"$log" 2>&1 || {
-    tail -n 30 "$log" >&2
-    echo "nginx-asan: build failed, the whole log is $log" >&2
-    exit 1
-}
+} >"$log" 2>&1
+trap - ERR
 cp "$work/obj/nginx" "$work/nginx"
 echo "$stamp" >"$work/stamp"
 echo "  asan $work/nginx"

@@ -211,7 +211,7 @@ class Nginx:
         if self.kind == "valgrind":
             supp = ROOT / "tests/harness/nginx.supp"
             argv = ["valgrind", "-q", "--trace-children=yes", "--leak-check=full",
-                    "--errors-for-leak-kinds=definite", "--error-exitcode=99",
+                    "--errors-for-leak-kinds=definite", "--show-leak-kinds=definite", "--error-exitcode=99",
                     f"--suppressions={supp}", f"--log-file={self.dir}/valgrind.%p.log"] + argv
         return argv
 
