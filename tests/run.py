@@ -99,7 +99,9 @@ def layers(fast):
         ("edge-asan", lambda: pytest("edge-asan", ["tests/edge"], {"TG_EDGE": "asan"})),
         ("edge-valgrind", lambda: pytest("edge-valgrind", ["tests/edge", "-m", "valgrind"],
                                          {"TG_EDGE": "valgrind"})),
-        ("flow-asan", lambda: pytest("flow-asan", ["tests/flow"], {"TG_ORCHESTRATOR": "asan"})),
+        ("flow-asan", lambda: pytest(
+            "flow-asan", ["tests/flow", "--ignore=tests/flow/test_demo.py"],
+            {"TG_ORCHESTRATOR": "asan"})),
         ("contract", lambda: pytest("contract", ["tests/contract"])),
         ("unit-asan", lambda: unit("asan")),
         ("unit", lambda: unit("plain")),

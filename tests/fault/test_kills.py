@@ -142,8 +142,8 @@ def test_a_second_run_adds_nothing(firm):
     sender = Sender(firm, 1, 50, threads=2).start()
     assert sender.join(60)
     stack.wait_for(all_posted(firm, sender.accepted), 60, "everything posted")
-    before = {p: p.read_bytes() for p in firm.dir.glob("out/*/*")}
     assert firm.orchestrator.stop() == 0
+    before = {p: p.read_bytes() for p in firm.dir.glob("out/*/*")}
     firm.orchestrator.start()
     again = Sender(firm, 1, 50, threads=2).start()
     assert again.join(60)

@@ -97,7 +97,7 @@ static void defaults_are_filled_in(void **state)
     assert_int_equal(t->sources[0].client_count, 1);
     assert_string_equal(t->sources[0].clients[0], "hook:psa");
     assert_string_equal(t->destinations[0].id, "acme/erp");
-    assert_int_equal(t->destinations[0].concurrency, 4);
+    assert_int_equal(t->destinations[0].concurrency, 64);
     assert_int_equal(t->destinations[0].rate.capacity, 0);
     tg_config_free(c);
 }
@@ -154,7 +154,7 @@ static void every_key_is_kept(void **state)
     assert_non_null(y);
     assert_string_equal(y->id, "b/y");
     assert_int_equal(y->rate.emission_us, 1000000);
-    assert_int_equal(y->rate.capacity, 4);
+    assert_int_equal(y->rate.capacity, 64);
     tg_config_free(c);
 }
 
