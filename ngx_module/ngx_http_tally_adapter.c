@@ -16,6 +16,7 @@
 
 static void ngx_http_tally_adapter_tcp(ngx_http_tally_link_t *link,
     ngx_socket_t fd);
+static ngx_uint_t ngx_http_tally_adapter_stray(ngx_http_tally_link_t *link);
 static void ngx_http_tally_adapter_add_read(void *data);
 static void ngx_http_tally_adapter_del_read(void *data);
 static void ngx_http_tally_adapter_add_write(void *data);
@@ -122,6 +123,13 @@ ngx_http_tally_adapter_event(ngx_event_t *ev)
     }
 
     if (!ev->write) {
+
+        if (ngx_http_tally_adapter_stray(link)) {
+            ngx_http_tally_link_fail(link, "Redis spoke without being asked",
+                                     1);
+            return;
+        }
+
         redisAsyncHandleRead(link->ac);
         return;
     }
@@ -131,6 +139,25 @@ ngx_http_tally_adapter_event(ngx_event_t *ev)
     link->writing = 1;
     redisAsyncHandleWrite(link->ac);
     link->writing = 0;
+}
+
+
+/*
+ * hiredis 0.14 asserts that a reply which is no error was asked for, and
+ * would end the worker.  With calls pending there is no telling.
+ */
+
+static ngx_uint_t
+ngx_http_tally_adapter_stray(ngx_http_tally_link_t *link)
+{
+    char  first;
+
+    if (link->state != NGX_HTTP_TALLY_LINK_READY || link->pending) {
+        return 0;
+    }
+
+    return recv(link->connection->fd, &first, 1, MSG_PEEK) == 1
+           && first != '-';
 }
 
 
