@@ -1,6 +1,7 @@
 """lua_rules/redis/admit.lua against a real Redis: each invariant of its head, and its rates against
 the reference model in common/rate.c."""
 import ctypes
+import shutil
 import subprocess
 
 import pytest
@@ -23,6 +24,7 @@ def server():
     r = stack.Redis(stack.scratch("admit")).start()
     yield r
     r.stop()
+    shutil.rmtree(r.dir, ignore_errors=True)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ Every check is a function of texts that gives a list of findings, so that it can
 copy: each has a test that it finds nothing here, and one that it does find what is wrong.
 """
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -360,7 +361,8 @@ def example():
         text = text.replace("127.0.0.1:8080", f"127.0.0.1:{stack.free_port()}")
         assert "/etc/" not in text and "load_module" not in text
         return stack.Nginx(directory, text).check()
-    return check
+    yield check
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def test_the_example_of_the_readme_is_a_valid_configuration(example):

@@ -1,4 +1,6 @@
 """What each Redis user may not do, and trimming that never passes a pending entry."""
+import shutil
+
 import pytest
 import redis as redis_py
 
@@ -14,6 +16,7 @@ def server():
     r = stack.Redis(stack.scratch("inv")).start()
     yield r
     r.stop()
+    shutil.rmtree(r.dir, ignore_errors=True)
 
 
 @pytest.fixture
