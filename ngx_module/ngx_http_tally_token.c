@@ -507,6 +507,18 @@ ngx_http_tally_check_tenant(ngx_http_request_t *r, ngx_http_tally_ctx_t *ctx,
                                  "a tenant is 1 to 64 of A-Z a-z 0-9 . _ -");
     }
 
+    /*
+     * A tenant that the request chooses needs a proof: the token's claim or
+     * the signature.  A constant is the word of who wrote the configuration.
+     */
+
+    if (ctx->has_token && claim.len == 0 && lcf->tenant->lengths
+        && lcf->signature != 1)
+    {
+        return ngx_http_tally_no(no, TG_PROBLEM_TENANT_MISSING,
+                                 "the token names no tenant");
+    }
+
     if (claim.len
         && !tg_str_equal(ngx_http_tally_tg(&claim),
                          ngx_http_tally_tg(&ctx->tenant)))

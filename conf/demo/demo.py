@@ -357,7 +357,8 @@ def stay(demo):
           f"--scope 'validate status:read')\n"
           f"  curl -s -H \"Authorization: Bearer $TOKEN\" -H 'Content-Type: application/json' "
           f"-d '{{\"id\":\"TE-1\",\"version\":1,\"worker\":\"W-001\",\"project\":\"P-112\","
-          f"\"task\":\"T-1\",\"date\":\"2026-11-16\",\"hours\":\"7.5\"}}' "
+          f"\"task\":\"T-1\",\"date\":\"2026-11-16\",\"hours\":\"7.5\",\"approved_by\":\"W-001\","
+          f"\"approved_at\":\"2026-11-20T17:00:00Z\"}}' "
           f"{base}/v1/time-entries/validate", flush=True)
     try:
         while demo.nginx.alive() and demo.orchestrator.process.alive():

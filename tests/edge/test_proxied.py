@@ -32,6 +32,9 @@ def config(e, **kw):
                               proxy_pass {up}; }}
         location = /keyed {{ tally_auth main; tally_rate 6r/h burst=0 key=$arg_who name=who;
                              proxy_pass {up}; }}
+        location = /fixed {{ tally_tenant acme; tally_auth main; proxy_set_header X-Tenant "";
+                             proxy_pass http://127.0.0.1:{e.port}/said?t=$tally_tenant; }}
+        location = /said {{ return 200 $arg_t; }}
         location = /tenant {{ tally_tenant $arg_t; tally_auth main; proxy_pass {up}; }}
         location = /body {{ tally_tenant acme; tally_signature standard secret=acme/psa;
                             proxy_pass http://127.0.0.1:{e.port}/echo; }}
@@ -113,6 +116,11 @@ def test_empty_key_is_not_limited(edge, client):
 def test_a_token_of_another_tenant(edge, client):
     assert get(edge, client, "/tenant?t=acme").status_code == 200
     assert_problem(get(edge, client, "/tenant?t=zeta"), 403, "tenant_missing")
+
+
+def test_a_token_without_a_tenant_cannot_choose_one(edge, client):
+    assert_problem(get(edge, client, "/tenant?t=acme", tenant=None), 403, "tenant_missing")
+    assert get(edge, client, "/fixed", tenant=None).text == "acme"
 
 
 def test_signed_and_proxied(edge, client):

@@ -242,9 +242,9 @@ def test_check_and_audit_find_nothing(firm):
         assert "ok" in done.stdout.strip().splitlines()[-1]
 
 
-def test_stream_is_trimmed_behind_the_journal(firm):
-    """Nothing pending is ever trimmed; the group has no pending entries at rest."""
+def test_nothing_is_left_pending(firm):
     r = firm.redis.client()
+
     def quiet():
         return all(r.xpending(k, "orchestrator")["pending"] == 0
                    for k in r.scan_iter("tg:*:events"))
