@@ -5,7 +5,7 @@ set -euo pipefail
 
 packages=(
     # build
-    gcc g++ make pkg-config dpkg-dev
+    gcc g++ make pkg-config dpkg-dev git
     nginx nginx-dev libhiredis-dev libjansson-dev libjose-dev libssl-dev libuv1-dev
     libmicrohttpd-dev libsqlite3-dev liblua5.4-dev libpcre2-dev libyaml-dev libvalijson-dev zlib1g-dev
     # run
@@ -14,7 +14,7 @@ packages=(
     libcmocka-dev python3 python3-pytest python3-hypothesis python3-httpx python3-h2 python3-redis
     python3-cryptography hledger curl openssl procps valgrind
     # lint, bench
-    clang clang-format clang-tidy cppcheck lua-check shellcheck wrk libnginx-mod-http-lua
+    clang clang-format clang-tidy cppcheck lua-check shellcheck wrk libnginx-mod-http-lua lua-cjson
 )
 quiet=${1:-}
 

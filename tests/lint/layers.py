@@ -1,7 +1,8 @@
 """Includes point to lower folders only. The ranks are drawn in docs/TOUR.md."""
 import re
-import subprocess
 import sys
+
+from tracked import tracked
 
 RANK = {"common": 0, "core": 1, "master": 2, "journal": 2, "connect": 2, "rules": 3, "intake": 4,
         "dispatch": 4, "api": 5, "cmd": 6}
@@ -15,8 +16,7 @@ def folder(path):
 
 
 def main():
-    listed = subprocess.run(["git", "ls-files", "common/*", "orchestrator/*"], capture_output=True,
-                            text=True, check=True).stdout.split()
+    listed = tracked("common/*", "orchestrator/*")
     findings = []
     for path in (p for p in listed if p.endswith((".c", ".h", ".cc"))):
         here = folder(path)

@@ -18,10 +18,11 @@ run() {
     fi
 }
 
-mapfile -t ours < <(git ls-files 'common/*.[ch]' 'orchestrator/*.[ch]' 'tests/unit/*.[ch]' \
+tracked() { /usr/bin/python3 tests/lint/tracked.py "$@"; }
+mapfile -t ours < <(tracked 'common/*.[ch]' 'orchestrator/*.[ch]' 'tests/unit/*.[ch]' \
     'tests/sim/*.[ch]' 'tests/fuzz/*.[ch]')
-mapfile -t sources < <(git ls-files 'common/*.c' 'orchestrator/*.c')
-mapfile -t scripts < <(git ls-files '*.sh' .ci/run)
+mapfile -t sources < <(tracked 'common/*.c' 'orchestrator/*.c')
+mapfile -t scripts < <(tracked '*.sh' .ci/run)
 
 clang_warnings() {
     local flags

@@ -1,17 +1,13 @@
 """Length of files and functions, width of lines, banned functions. Exit status 1 with findings."""
 import re
-import subprocess
 import sys
+
+from tracked import tracked
 
 FILE_MAX, FUNCTION_MAX = 800, 75
 WIDTH = {"ngx_module/": 80}
 BANNED = re.compile(r"\b(strcpy|strcat|sprintf|vsprintf|gets|atoi|atol|strtok|alloca|system|popen)\s*\(")
 HEAD = re.compile(r"^[A-Za-z_].*\(")
-
-
-def files(*patterns):
-    return subprocess.run(["git", "ls-files", *patterns], capture_output=True, text=True,
-                          check=True).stdout.split()
 
 
 def functions(lines):
@@ -28,7 +24,7 @@ def functions(lines):
 
 def main():
     findings = []
-    for path in files("*.c", "*.h", "*.cc", "*.lua", "*.py", "*.sh"):
+    for path in tracked("*.c", "*.h", "*.cc", "*.lua", "*.py", "*.sh"):
         with open(path, encoding="utf-8") as f:
             lines = f.read().split("\n")
         if len(lines) > FILE_MAX:
