@@ -7,8 +7,7 @@ a payroll file; then the proof that each entry arrived once.
   demo.py --stay   the same, then stays up until Ctrl-C (make run)
 """
 import argparse
-import collections
-import csv
+import fcntl
 import http.client
 import json
 import os
@@ -19,12 +18,12 @@ import subprocess
 import sys
 import threading
 import time
-from decimal import Decimal
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
 
+import judge  # noqa: E402
 import week  # noqa: E402
 from tests.harness import sign, stack  # noqa: E402
 
@@ -228,98 +227,20 @@ def line_end():
         print(file=sys.stderr)
 
 
-# ---- what arrived: read from the destinations themselves ----
-
-def hledger(*args):
-    done = subprocess.run(["hledger", "-f", str(VAR / "out/erp/ledger.journal"), *args],
-                          capture_output=True, text=True)
-    if done.returncode != 0:
-        raise SystemExit(f"demo: hledger {' '.join(args)}: {done.stderr}")
-    return done.stdout
-
-
-def ledger_total(account, commodity):
-    """Sum of one commodity under an account, as hledger sees it."""
-    total = Decimal(0)
-    for row in csv.reader(hledger("balance", account, "--flat", "-O", "csv", "--layout", "bare",
-                                  "-N").splitlines()[1:]):
-        if row[1] == commodity:
-            total += Decimal(row[2])
-    return total
-
-
-def read_csv(pattern):
-    rows = []
-    for path in sorted(VAR.glob(pattern)):
-        with open(path, newline="", encoding="utf-8") as f:
-            rows += list(csv.DictReader(f))
-    return rows
-
-
-def report(results, stages, exceptions, x):
-    """Prints the tables; returns the list of everything that is not as the input implies."""
-    wrong = []
-
-    def must(what, got, want):
-        if got != want:
-            wrong.append(f"{what}: {got}, the input implies {want}")
-
-    answers = collections.Counter(r[:3] for _, r in results)
-    for s, r in results:
-        if r[:3] != (s.status, s.code, s.replayed):
-            wrong.append(f"{s.way} {s.key} ({s.note or 'an entry'}): answered {r[:3]}, "
-                         f"not {(s.status, s.code, s.replayed)}")
-    must("answers", dict(answers), x.answers)
-
-    labor, payroll = read_csv("out/erp/labor-*.csv"), read_csv("out/payroll/payroll-*.csv")
-    waiting = collections.Counter(e["code"] for e in exceptions)
-    owners = {e["code"]: e["owner"] for e in exceptions}
-    hledger("check")
-    hours = ledger_total("wip", "h")
-    must("entries in the ERP labor file", len(labor), x.posted)
-    must("distinct entries there", len({r["entry"] for r in labor}), x.posted)
-    must("entries in the payroll file", len(payroll), x.posted)
-    must("distinct entries there", len({r["entry"] for r in payroll}), x.posted)
-    must("ledger hours", hours, x.hours_posted)
-    must("ledger cost, EUR", ledger_total("cost", "EUR"), x.amount)
-    must("payroll hours", sum((Decimal(r["hours"]) for r in payroll), Decimal(0)), x.hours_posted)
-    totals = [json.loads(p.read_text()) for p in sorted(VAR.glob("out/payroll/*.totals.json"))]
-    must("payroll control totals, hours", sum((Decimal(t["hours"]) for t in totals), Decimal(0)),
-         x.hours_posted)
-    must("payroll control totals, lines", sum(t["lines"] for t in totals), x.posted)
-    must("waiting", dict(waiting), x.waiting)
-    duplicates = sum(s["status"] == "duplicate" for s in stages.values())
-    must("duplicates", duplicates, x.duplicates)
-
-    accepted = sum(n for k, n in answers.items() if k[0] == 202 and not k[2])
-    replayed = sum(n for k, n in answers.items() if k[2])
-    print(f"\n{'requests sent':34}{len(results):>8}")
-    print(f"{'  accepted (202)':34}{accepted:>8}")
-    print(f"{'  the first answer again':34}{replayed:>8}")
-    for (status, code, _), n in sorted(answers.items()):
-        if status != 202:
-            print(f"{f'  refused {status} {code}':34}{n:>8}")
-    print(f"{'entries accepted, each once':34}{x.entries:>8}")
-    print(f"{'  posted to ERP':34}{len(labor):>8}")
-    print(f"{'  posted to payroll':34}{len(payroll):>8}")
-    print(f"{'  same event sent again, not posted':34}{duplicates:>8}")
-    for code, n in sorted(waiting.items()):
-        print(f"{f'  waiting: {code}':34}{n:>8}   for {owners[code]}")
-    source = x.hours_source - sum(
-        (e.hours for e in {r[0].entry.id: r[0].entry for r in results}.values() if e.waits),
-        Decimal(0))
-    paid = sum((Decimal(r["hours"]) for r in payroll), Decimal(0))
-    print(f"\n{'hours':12}{'source':>12}{'ERP ledger':>14}{'payroll':>12}")
-    print(f"{'':12}{source:>12}{hours:>14}{paid:>12}\n")
-    return wrong
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stay", action="store_true", help="stay up after the report")
     args = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for sig in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends the processes too
+        signal.signal(sig, lambda n, _: sys.exit(128 + n))
     os.chdir(ROOT)
+    VAR.mkdir(exist_ok=True)
+    lock = open(VAR / "demo.lock", "w", encoding="ascii")  # held to the end of this process
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("demo: another demo is up in this tree (make run?); end it first")
+        return 1
     began = time.monotonic()
     demo, wrong = Demo(), None
     try:
@@ -333,7 +254,10 @@ def main():
             raise SystemExit(f"demo: {len(odd)} requests were answered 5xx, the first: {odd[0]}")
         events = list(dict.fromkeys(r[3] for _, r in results if r[0] == 202))
         stages = demo.wait_posted(events)
-        wrong = report(results, stages, demo.exceptions(), week.expected(sends))
+        duplicates = sum(s["status"] == "duplicate" for s in stages.values())
+        arrived = judge.read(VAR / "out", results, demo.exceptions(), duplicates)
+        wrong = judge.judge(arrived, week.expected(sends))
+        print(judge.table(arrived, week.expected(sends)))
         if args.stay:
             stay(demo)
     finally:

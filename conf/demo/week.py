@@ -184,7 +184,9 @@ class Expected:
     entries: int        # distinct entries that were accepted
     duplicates: int     # events the journal must know as duplicates
     posted: int
-    waiting: dict       # code -> count
+    waiting: dict       # code -> entries, sorted
+    labor: dict         # entry -> what its line in the ERP file must say
+    payroll: dict       # entry -> what its line in the payroll file must say
     hours_source: Decimal   # of the accepted entries, each once
     hours_posted: Decimal
     amount: Decimal
@@ -201,17 +203,34 @@ def expected(sends):
         identity = (s.way if s.way == "hook" else s.client, s.event_id)
         duplicates += identity in first_events
         first_events.add(identity)
-    rates = {w["id"]: Decimal(RATES[w["labor_category"]]) for w in master()["workers"]}
     waiting, posted = {}, []
-    for e in accepted.values():
+    for e in sorted(accepted.values(), key=lambda e: e.id):
         if e.waits:
-            waiting[e.waits] = waiting.get(e.waits, 0) + 1
+            waiting.setdefault(e.waits, []).append(e.id)
         else:
             posted.append(e)
-    cent = Decimal("0.01")
+    labor, payroll = postings(posted)
     return Expected(
         sent=len(sends), answers=answers, entries=len(accepted), duplicates=duplicates,
-        posted=len(posted), waiting=waiting,
+        posted=len(posted), waiting=waiting, labor=labor, payroll=payroll,
         hours_source=sum((e.hours for e in accepted.values()), Decimal(0)),
         hours_posted=sum((e.hours for e in posted), Decimal(0)),
-        amount=sum(((e.hours * rates[e.worker]).quantize(cent) for e in posted), Decimal(0)))
+        amount=sum((Decimal(line["amount"]) for line in labor.values()), Decimal(0)))
+
+
+def postings(posted):
+    """Field by field, the line each entry owes to ERP and to payroll."""
+    workers = {w["id"]: w for w in master()["workers"]}
+    labor, payroll = {}, {}
+    for e in posted:
+        w = workers[e.worker]
+        rate = Decimal(RATES[w["labor_category"]])
+        labor[e.id] = {
+            "entry": e.id, "version": "1", "date": e.date, "period": e.date[:7],
+            "worker": e.worker, "project": e.project, "task": e.task,
+            "legal_entity": w["legal_entity"], "cost_center": w["cost_center"],
+            "labor_category": w["labor_category"], "hours": f"{e.hours:.2f}",
+            "cost_rate": f"{rate:.2f}", "amount": f"{e.hours * rate:.2f}", "currency": "EUR"}
+        payroll[e.id] = {"entry": e.id, "version": "1", "date": e.date, "pay_period": "2026-W47",
+                         "worker": e.worker, "pay_code": "REG", "hours": f"{e.hours:.2f}"}
+    return labor, payroll
