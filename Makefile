@@ -46,7 +46,7 @@ MODULE_SRC := $(wildcard ngx_module/*.c ngx_module/*.h common/*.c common/*.h) ng
 	ngx_module/exports.map
 GEN := build/gen/admit_lua.h build/gen/trim_lua.h
 
-.PHONY: help deps build module demo run test lint bench sim fuzz soak install clean \
+.PHONY: print-ngx-flags help deps build module demo run test lint bench sim fuzz soak install clean \
 	unit-bins asan test-fast format
 
 help:
@@ -101,9 +101,18 @@ module: $(MODULE)
 $(MODULE): $(MODULE_SRC) build/gen/admit_lua.h ngx_module/build.sh
 	@ngx_module/build.sh $(MODULE)
 
+# NGINX's headers are not ours: as system headers they raise no warning of ours
+NGX_SRC := /usr/share/nginx/src/src
+NGX_FLAGS := -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wshadow -Wvla -Wconversion \
+	-Wstrict-prototypes $(patsubst %,-isystem $(NGX_SRC)/%,core event event/modules os/unix http \
+	http/modules http/v2) -isystem build/ngx -I. -Ibuild/gen
+
 compile_commands.json: $(SRC_C) $(SRC_CC) Makefile
 	@$(PYTHON) tests/lint/compile_commands.py "$(CC) $(CFLAGS)" "$(CXX) $(CXXFLAGS)" \
-		$(SRC_C) $(SRC_CC) > $@
+		"$(CC) $(NGX_FLAGS)" $(SRC_C) $(SRC_CC) $(wildcard ngx_module/*.c) > $@
+
+print-ngx-flags:
+	@echo "$(NGX_FLAGS)"
 
 # ---- tests ----
 
@@ -126,7 +135,7 @@ test:
 test-fast:
 	@$(PYTHON) tests/run.py --fast
 
-lint:
+lint: $(MODULE)
 	@tests/lint/lint.sh
 
 format:

@@ -22,7 +22,14 @@ def firm():
     f = Firm("fault", asan=False, workers=2)
     f.start()
     yield f
-    f.stop()
+    found = findings(f)
+    assert not found, "\n".join(found[:40])
+    f.remove()
+
+
+def findings(f):
+    """What stopping says: exit status, alerts. That a worker was killed is what was done to it."""
+    return [line for line in f.stop().splitlines() if line and "exited on signal 9" not in line]
 
 
 def pause(seconds):

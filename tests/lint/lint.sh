@@ -22,6 +22,7 @@ tracked() { /usr/bin/python3 tests/lint/tracked.py "$@"; }
 mapfile -t ours < <(tracked 'common/*.[ch]' 'orchestrator/*.[ch]' 'tests/unit/*.[ch]' \
     'tests/sim/*.[ch]' 'tests/fuzz/*.[ch]')
 mapfile -t sources < <(tracked 'common/*.c' 'orchestrator/*.c')
+mapfile -t module < <(tracked 'ngx_module/*.c')
 mapfile -t scripts < <(tracked '*.sh' .ci/run)
 
 clang_warnings() {
@@ -33,10 +34,22 @@ clang_warnings() {
         -I. -Iorchestrator -Ibuild/gen "${flags[@]}"
 }
 
+# the module with both compilers; NGINX's flags alone are milder than ours
+module_warnings() {
+    local flags compiler
+    read -r -a flags < <(make -s print-ngx-flags)
+    for compiler in gcc clang; do
+        printf '%s\n' "${module[@]}" | xargs -P 2 -n 8 "$compiler" -fsyntax-only -Werror \
+            "${flags[@]}" || return 1
+    done
+}
+
+# $1: checks to take away; the rest: files
 tidy() {
+    local checks=$1 out status
+    shift
     [ -f compile_commands.json ] || make -s compile_commands.json || return 1
-    local out status
-    out=$(printf '%s\n' "${sources[@]}" | xargs -P 2 -n 6 clang-tidy -p . --quiet \
+    out=$(printf '%s\n' "$@" | xargs -P 2 -n 6 clang-tidy -p . --quiet --checks="$checks" \
         --warnings-as-errors='*' 2>&1)
     status=$?
     [ $status -eq 0 ] || echo "$out" | grep -E 'error|warning:' | head -n 40
@@ -47,8 +60,12 @@ run format clang-format --dry-run -Werror "${ours[@]}"
 run clang-warnings clang_warnings
 run cppcheck cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,portability \
     --inline-suppr --suppress=missingIncludeSystem --suppress=checkersReport \
-    --suppress=unknownMacro -j 2 -I . -I orchestrator common orchestrator
-run clang-tidy tidy
+    --suppress=unknownMacro -j 2 -I . -I orchestrator common orchestrator \
+    ngx_module
+run module-warnings module_warnings
+run clang-tidy tidy '' "${sources[@]}"
+# handlers of NGINX have parameters they need not use; its style has no parentheses in such macros
+run module-tidy tidy '-misc-unused-parameters,-bugprone-macro-parentheses' "${module[@]}"
 run luacheck luacheck -q lua_rules
 run shellcheck shellcheck --severity=warning "${scripts[@]}"
 run sizes /usr/bin/python3 tests/lint/sizes.py
