@@ -31,7 +31,8 @@ struct tg_secrets {
     size_t name_count;
     struct tg_secret *secrets; /* those of one name lie together */
     size_t secret_count;
-    struct tg_secret decoy;
+    struct tg_secret decoys[TG_SECRETS_PER_NAME_MAX];
+    size_t most; /* secrets of one name */
 };
 
 static int compare_text(struct tg_str a, struct tg_str b)
@@ -215,6 +216,7 @@ static int fill(struct tg_secrets *table, struct row *rows, size_t count, struct
             return -1;
         }
         last->count++;
+        table->most = last->count > table->most ? last->count : table->most;
         table->secrets[i] = order[i]->secret;
         table->secret_count++;
     }
@@ -233,6 +235,17 @@ static size_t count_lines(struct tg_str text)
     return count;
 }
 
+static int make_decoys(struct tg_secret decoys[TG_SECRETS_PER_NAME_MAX])
+{
+    for (size_t i = 0; i < TG_SECRETS_PER_NAME_MAX; i++) {
+        if (RAND_bytes(decoys[i].data, DECOY_BYTES) != 1) {
+            return -1;
+        }
+        decoys[i].len = DECOY_BYTES;
+    }
+    return 0;
+}
+
 /* Everything after the checks of size. */
 static int build(struct tg_secrets *table, struct tg_str text, struct tg_str only_name,
                  size_t lines, struct tg_error *err)
@@ -243,10 +256,9 @@ static int build(struct tg_secrets *table, struct tg_str text, struct tg_str onl
     table->names_buffer = malloc(text.len + only_name.len + 1); /* names are parts of lines */
     if (rows == NULL || table->names_buffer == NULL) {
         (void)tg_error_set(err, "out of memory");
-    } else if (RAND_bytes(table->decoy.data, DECOY_BYTES) != 1) {
+    } else if (make_decoys(table->decoys) != 0) {
         (void)tg_error_set(err, "OpenSSL gives no random bytes");
     } else {
-        table->decoy.len = DECOY_BYTES;
         count = parse_rows(text, only_name, table->names_buffer, rows, err);
     }
     if (count > 0 && fill(table, rows, (size_t)count, err) != 0) {
@@ -294,7 +306,7 @@ void tg_secrets_free(struct tg_secrets *table)
     if (table->secrets != NULL) {
         OPENSSL_cleanse(table->secrets, table->secret_count * sizeof(*table->secrets));
     }
-    OPENSSL_cleanse(&table->decoy, sizeof(table->decoy));
+    OPENSSL_cleanse(table->decoys, sizeof(table->decoys));
     free(table->secrets);
     free(table->names);
     free(table->names_buffer);
@@ -303,7 +315,7 @@ void tg_secrets_free(struct tg_secrets *table)
 
 struct tg_secret_list tg_secrets_find(const struct tg_secrets *table, struct tg_str name)
 {
-    struct tg_secret_list list = {&table->decoy, 1, false};
+    struct tg_secret_list list = {NULL, 0, table->decoys, table->most, false};
     size_t low = 0;
     size_t high = table->name_count;
 
@@ -315,6 +327,7 @@ struct tg_secret_list tg_secrets_find(const struct tg_secrets *table, struct tg_
         if (order == 0) {
             list.items = &table->secrets[candidate->first];
             list.count = candidate->count;
+            list.decoy_count = table->most - candidate->count;
             list.known = true;
             return list;
         }

@@ -5,6 +5,10 @@
  * name has one secret a line. `#` starts a comment line. SECRET is `whsec_` and base64 (Standard
  * Webhooks), 24 to 64 bytes decoded. Several lines of one name are all valid: rotation.
  *
+ * Every check of a table costs the same: as many HMACs as the name with the most secrets needs. The
+ * names with fewer, and a name that is not there, are filled up with random decoys. So time tells
+ * neither which names exist nor which of them is in rotation.
+ *
  * Ownership: tg_secrets_parse makes a table, tg_secrets_free wipes and ends it.
  */
 #ifndef TG_COMMON_SECRETS_H
@@ -17,10 +21,13 @@ struct tg_secret {
     size_t len;
 };
 
+/* Views into the table. */
 struct tg_secret_list {
     const struct tg_secret *items;
-    size_t count;
-    bool known; /* false: the decoy of an unknown name, of the same cost to check */
+    size_t count;                   /* 0 for an unknown name */
+    const struct tg_secret *decoys; /* computed after the items, never a match */
+    size_t decoy_count;             /* count + decoy_count is the same for every name, 1 at least */
+    bool known;
 };
 
 struct tg_secrets;
@@ -30,7 +37,7 @@ struct tg_secrets *tg_secrets_parse(struct tg_str text, struct tg_str only_name,
                                     struct tg_error *err);
 void tg_secrets_free(struct tg_secrets *table);
 
-/* Never fails: an unknown name gets a random decoy list, so that refusing takes the same time. */
+/* Never fails: an unknown name gets decoys alone. */
 struct tg_secret_list tg_secrets_find(const struct tg_secrets *table, struct tg_str name);
 
 size_t tg_secrets_count(const struct tg_secrets *table); /* names */

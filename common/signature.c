@@ -95,15 +95,20 @@ enum tg_signature_result tg_signature_standard_verify(const struct tg_signature_
     if (result != TG_SIGNATURE_OK) {
         return result;
     }
-    for (size_t s = 0; s < secrets.count; s++) {
-        const struct tg_str key = {secrets.items[s].data, secrets.items[s].len};
+    for (size_t s = 0; s < secrets.count + secrets.decoy_count; s++) {
+        const bool own = s < secrets.count;
+        const struct tg_secret *secret =
+            own ? &secrets.items[s] : &secrets.decoys[s - secrets.count];
+        const struct tg_str key = {secret->data, secret->len};
         unsigned char mac[TG_SHA256_BYTES];
 
         if (tg_hmac_sha256vv(key, head, sizeof(head) / sizeof(head[0]), body, pieces, mac) != 0) {
             return TG_SIGNATURE_INTERNAL;
         }
         for (size_t c = 0; c < candidates.count; c++) {
-            matches += tg_equal_ct(mac, candidates.mac[c], TG_SHA256_BYTES) ? 1U : 0U;
+            const bool equal = tg_equal_ct(mac, candidates.mac[c], TG_SHA256_BYTES);
+
+            matches += equal && own ? 1U : 0U;
         }
     }
     return secrets.known && matches > 0 ? TG_SIGNATURE_OK : TG_SIGNATURE_WRONG;

@@ -3,7 +3,8 @@
  *
  * Signed content is `id.timestamp.body`, HMAC-SHA-256, in the header as a space separated list of
  * `v1,BASE64`. Every (secret, signature) pair is compared in constant time and no comparison is
- * skipped after a match. No clock inside.
+ * skipped after a match. Every check of one table computes the same number of HMACs, decoys
+ * included, whether the name is known, unknown or in rotation (see secrets.h). No clock inside.
  */
 #ifndef TG_COMMON_SIGNATURE_H
 #define TG_COMMON_SIGNATURE_H
