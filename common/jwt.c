@@ -309,6 +309,14 @@ static enum tg_jwt_result take_name(const json_t *claims, const char *claim, siz
     return TG_JWT_OK;
 }
 
+static bool is_hook(struct tg_str client)
+{
+    static const char prefix[] = TG_HOOK_CLIENT_PREFIX;
+    const size_t len = sizeof(prefix) - 1;
+
+    return client.len >= len && memcmp(client.data, prefix, len) == 0;
+}
+
 static enum tg_jwt_result take_identity(struct tg_jwt *jwt, struct tg_str tenant_claim)
 {
     struct tg_str client_id = {NULL, 0};
@@ -320,7 +328,7 @@ static enum tg_jwt_result take_identity(struct tg_jwt *jwt, struct tg_str tenant
         return TG_JWT_CLAIM;
     }
     jwt->client = client_id.len > 0 ? client_id : azp.len > 0 ? azp : jwt->sub;
-    if (jwt->client.len == 0) {
+    if (jwt->client.len == 0 || is_hook(jwt->client)) {
         return TG_JWT_CLAIM;
     }
     if (tenant_claim.len > 0) {

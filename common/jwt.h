@@ -12,6 +12,12 @@
 #include "common/jwks.h"
 #include "common/str.h"
 
+/*
+ * The edge names a webhook's sender `hook:SOURCE`, by the secret that signed. A token whose client
+ * begins so would be taken for that sender, so it is refused (TG_JWT_CLAIM).
+ */
+#define TG_HOOK_CLIENT_PREFIX "hook:"
+
 enum tg_jwt_result {
     TG_JWT_OK,
     TG_JWT_MALFORMED, /* not three base64url parts, bad JSON, duplicate member, too deep, too big */
@@ -24,7 +30,8 @@ enum tg_jwt_result {
     TG_JWT_NOT_YET, /* nbf in the future */
     TG_JWT_TYP,     /* typ required and other; crit present */
     TG_JWT_CLAIM,   /* a claim of the wrong type or form (sub not a string, exp not a number, tenant
-                       not a name ...), or none of client_id, azp, sub */
+                       not a name ...), none of client_id, azp, sub, or the client begins with
+                       TG_HOOK_CLIENT_PREFIX */
     TG_JWT_INTERNAL /* out of memory */
 };
 
