@@ -15,8 +15,11 @@
 #include "common/keys.h"
 #include "common/shard.h"
 
+#include <openssl/rand.h>
+
 
 #define NGX_HTTP_TALLY_ADMIT_HEAD  6    /* arguments before the rates */
+#define NGX_HTTP_TALLY_ADMIT_ID    16   /* random bytes of an event's id */
 
 
 typedef struct {
@@ -29,6 +32,7 @@ typedef struct {
 
     unsigned                     shard;
     ngx_uint_t                   idempotent;
+    ngx_str_t                    id;            /* of the event, see _id() */
     ngx_uint_t                   publish;
     ngx_http_tally_rate_t       *rate;          /* of the location, all */
     ngx_uint_t                   nrates;
@@ -60,7 +64,7 @@ static ngx_int_t ngx_http_tally_admit_cost(ngx_http_tally_admit_t *a,
 static ngx_int_t ngx_http_tally_admit_fields(ngx_http_tally_admit_t *a);
 static struct tg_str ngx_http_tally_admit_field(ngx_http_tally_admit_t *a,
     enum tg_stream_field field, char *hex);
-static struct tg_str ngx_http_tally_admit_id(ngx_http_tally_admit_t *a);
+static ngx_int_t ngx_http_tally_admit_id(ngx_http_tally_admit_t *a);
 
 
 ngx_int_t
@@ -226,22 +230,38 @@ ngx_http_tally_admit_idem_key(ngx_http_tally_admit_t *a)
 }
 
 
-/* value->data NULL: none of the headers was sent */
+/*
+ * value->data NULL: none of the headers was sent.  Where a signature is
+ * asked for, only the header that it covers counts: whoever has one signed
+ * message could otherwise send it again under other keys.
+ */
 
 static ngx_int_t
 ngx_http_tally_admit_idem_header(ngx_http_tally_admit_t *a, ngx_str_t *value)
 {
-    ngx_uint_t        i, n;
+    ngx_uint_t        i, n, last;
     ngx_table_elt_t  *h;
 
     static const char *const  names[] = {
         "idempotency-key", "webhook-id", "x-atlassian-webhook-identifier"
     };
 
+    static const char *const  covered[] = { "webhook-id" };
+
+    const char *const  *name;
+
     ngx_str_null(value);
 
-    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        h = ngx_http_tally_header(a->r, names[i], &n);
+    name = names;
+    last = sizeof(names) / sizeof(names[0]);
+
+    if (a->conf->signature) {
+        name = covered;
+        last = 1;
+    }
+
+    for (i = 0; i < last; i++) {
+        h = ngx_http_tally_header(a->r, name[i], &n);
 
         if (n == 0) {
             continue;
@@ -274,6 +294,7 @@ ngx_http_tally_admit_rate_keys(ngx_http_tally_admit_t *a)
 
     a->call->nrates = 0;
     a->call->skipped = 0;
+    a->call->paid = 0;
 
     for (i = 0; i < a->nrates; i++) {
 
@@ -293,10 +314,52 @@ ngx_http_tally_admit_rate_keys(ngx_http_tally_admit_t *a)
             }
         }
 
+        if (tg_rate_digest(ngx_http_tally_tg(&a->rate[i].name),
+                           ngx_http_tally_tg(&a->ctx->tenant),
+                           ngx_http_tally_tg(&a->rate_key[i]),
+                           a->call->digest[i])
+            != 0)
+        {
+            return NGX_ERROR;
+        }
+
+        if (ngx_http_tally_find_paid(a->ctx, a->conf->redis, a->call, i)) {
+            a->call->skipped |= 1U << i;
+            a->call->paid |= 1U << i;
+            continue;
+        }
+
         a->call->nrates++;
     }
 
     return NGX_OK;
+}
+
+
+ngx_http_tally_paid_t *
+ngx_http_tally_find_paid(ngx_http_tally_ctx_t *ctx,
+    ngx_http_tally_redis_t *redis, ngx_http_tally_call_t *call, ngx_uint_t i)
+{
+    ngx_uint_t              n;
+    ngx_http_tally_paid_t  *paid;
+
+    if (ctx->paid == NULL) {
+        return NULL;
+    }
+
+    paid = ctx->paid->elts;
+
+    for (n = 0; n < ctx->paid->nelts; n++) {
+        if (paid[n].redis == redis
+            && ngx_memcmp(paid[n].digest, call->digest[i],
+                          TG_IDEM_DIGEST_BYTES)
+               == 0)
+        {
+            return &paid[n];
+        }
+    }
+
+    return NULL;
 }
 
 
@@ -432,15 +495,10 @@ static ngx_int_t
 ngx_http_tally_admit_rate_key(ngx_http_tally_admit_t *a, ngx_uint_t i)
 {
     struct tg_key  key;
-    unsigned char  digest[TG_IDEM_DIGEST_BYTES];
 
-    if (tg_rate_digest(ngx_http_tally_tg(&a->rate[i].name),
-                       ngx_http_tally_tg(&a->ctx->tenant),
-                       ngx_http_tally_tg(&a->rate_key[i]), digest)
-        != 0
-        || tg_key_rate(&key, ngx_http_tally_tg(&a->conf->redis->prefix),
-                       a->shard, digest)
-           != 0)
+    if (tg_key_rate(&key, ngx_http_tally_tg(&a->conf->redis->prefix),
+                    a->shard, a->call->digest[i])
+        != 0)
     {
         return NGX_ERROR;
     }
@@ -562,7 +620,8 @@ ngx_http_tally_admit_fields(ngx_http_tally_admit_t *a)
     enum tg_stream_field  f;
 
     hex = ngx_pnalloc(a->r->pool, 2 * TG_SHA256_BYTES);
-    if (hex == NULL) {
+
+    if (hex == NULL || ngx_http_tally_admit_id(a) != NGX_OK) {
         return NGX_ERROR;
     }
 
@@ -612,7 +671,7 @@ ngx_http_tally_admit_field(ngx_http_tally_admit_t *a,
     switch (field) {
 
     case TG_STREAM_ID:
-        return ngx_http_tally_admit_id(a);
+        return ngx_http_tally_tg(&a->id);
 
     case TG_STREAM_TYPE:
         return ngx_http_tally_tg(&ctx->event_type);
@@ -667,18 +726,38 @@ ngx_http_tally_admit_field(ngx_http_tally_admit_t *a,
 }
 
 
-/* the sender's own id; without one, what makes a repeat recognisable */
+/*
+ * The event's own id; without one the key, so that a repeat is recognised.
+ * With neither each request is a fact of its own.  Never the correlation id:
+ * the sender gives one to all requests of a trace.
+ */
 
-static struct tg_str
+static ngx_int_t
 ngx_http_tally_admit_id(ngx_http_tally_admit_t *a)
 {
+    u_char  *p;
+    u_char   bytes[NGX_HTTP_TALLY_ADMIT_ID];
+
     if (a->conf->publish == NGX_HTTP_TALLY_PUBLISH_CLOUDEVENTS) {
-        return a->ctx->event.id;
+        a->id.data = (u_char *) a->ctx->event.id.data;
+        a->id.len = a->ctx->event.id.len;
+
+        return NGX_OK;
     }
 
     if (a->ctx->idem_key.len) {
-        return ngx_http_tally_tg(&a->ctx->idem_key);
+        a->id = a->ctx->idem_key;
+        return NGX_OK;
     }
 
-    return ngx_http_tally_tg(&a->ctx->correlation_id);
+    p = ngx_pnalloc(a->r->pool, 2 * sizeof(bytes));
+
+    if (p == NULL || RAND_bytes(bytes, sizeof(bytes)) != 1) {
+        return NGX_ERROR;
+    }
+
+    a->id.data = p;
+    a->id.len = (size_t) (ngx_hex_dump(p, bytes, sizeof(bytes)) - p);
+
+    return NGX_OK;
 }

@@ -139,6 +139,16 @@ def test_claims(edge, client, change):
     assert_problem(edge.post(client, token=edge.token(**change)), 401, "token_invalid")
 
 
+@pytest.mark.parametrize("claims", [
+    {"client_id": "hook:psa"}, {"client_id": None, "azp": "hook:psa"},
+    {"client_id": None, "azp": None, "sub": "hook:psa"}], ids=["client_id", "azp", "sub"])
+def test_token_is_no_webhook(edge, client, claims):
+    """$tally_client hook:SOURCE means that SOURCE's secret signed; no token may say so."""
+    answer = edge.post(client, token=edge.token(**claims))
+    assert "claim" in assert_problem(answer, 401, "token_invalid")["detail"]
+    assert edge.post(client, token=edge.token(sub="hook:psa", client_id="svc")).status_code == 202
+
+
 def test_leeway_and_audience_list(edge, client):
     now = int(time.time())
     assert edge.post(client, token=edge.token(exp=now - 5)).status_code == 202
@@ -309,6 +319,20 @@ def test_rate_limited(edge, client):
     assert '"slow";r=2' in answers[0].headers["ratelimit"]
     assert '"slow";r=0' in answers[2].headers["ratelimit"]
     assert '"fast";r=' in answers[0].headers["ratelimit"]
+
+
+def test_signed_id_is_the_key(edge, client):
+    """A captured webhook under other Idempotency-Key values is a replay, not another event."""
+    body, msg_id, added = edge.event(), f"msg_{uuid.uuid4().hex}", edge.redis.added()
+    answers = [edge.hook(client, body=body, msg_id=msg_id, headers=h) for h in (
+        {"Idempotency-Key": "one"}, {"Idempotency-Key": "two"}, {},
+        {"X-Atlassian-Webhook-Identifier": "three"})]
+    assert [a.status_code for a in answers] == [202] * 4
+    assert ["idempotent-replayed" in a.headers for a in answers] == [False, True, True, True]
+    assert len({a.json()["id"] for a in answers}) == 1
+    assert edge.redis.added() == added + 1
+    other = edge.hook(client, body=edge.event(), headers={"Idempotency-Key": "one"})
+    assert other.status_code == 202 and "idempotent-replayed" not in other.headers
 
 
 def test_a_refusal_and_a_replay_spend_nothing(edge, client):
