@@ -144,7 +144,7 @@ ngx_http_tally_adapter_event(ngx_event_t *ev)
 
 /*
  * hiredis 0.14 asserts that a reply which is no error was asked for, and
- * would end the worker.  With calls pending there is no telling.
+ * would end the worker.  With anything awaited there is no telling.
  */
 
 static ngx_uint_t
@@ -152,7 +152,9 @@ ngx_http_tally_adapter_stray(ngx_http_tally_link_t *link)
 {
     char  first;
 
-    if (link->state != NGX_HTTP_TALLY_LINK_READY || link->pending) {
+    if (link->state != NGX_HTTP_TALLY_LINK_READY || link->pending
+        || link->awaited)
+    {
         return 0;
     }
 

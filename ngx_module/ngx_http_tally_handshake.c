@@ -4,11 +4,15 @@
  *
  *   AUTH, SELECT, CLIENT SETNAME
  *   of each shard: HSETNX meta (contract, shards, hash), HMGET meta
- *   with needs_aof: CONFIG GET appendonly, appendfsync, maxmemory-policy
+ *   with needs_aof: CONFIG GET appendonly, appendfsync,
+ *                   no-appendfsync-on-rewrite, maxmemory-policy
  *   SCRIPT LOAD admit.lua
  *
  * Whoever comes first writes the meta hash, everyone compares.  The link is
  * ready when the last reply is good; the first bad one ends it.
+ *
+ * CONFIG SET can change the settings under a ready link, so they are asked
+ * for again, between the calls and in their order: see _settings_again().
  */
 
 
@@ -20,7 +24,8 @@
 #include "admit_lua.h"
 
 
-#define NGX_HTTP_TALLY_HANDSHAKE_ARGS  5
+#define NGX_HTTP_TALLY_HANDSHAKE_ARGS  6
+#define NGX_HTTP_TALLY_SETTINGS        4
 
 
 typedef enum {
@@ -29,9 +34,7 @@ typedef enum {
     NGX_HTTP_TALLY_STEP_NAME,
     NGX_HTTP_TALLY_STEP_META_SET,
     NGX_HTTP_TALLY_STEP_META_GET,
-    NGX_HTTP_TALLY_STEP_APPENDONLY,
-    NGX_HTTP_TALLY_STEP_APPENDFSYNC,
-    NGX_HTTP_TALLY_STEP_EVICTION,
+    NGX_HTTP_TALLY_STEP_SETTINGS,
     NGX_HTTP_TALLY_STEP_SCRIPT
 } ngx_http_tally_step_e;
 
@@ -40,9 +43,14 @@ typedef struct {
     int          type;          /* of a good reply */
     const char  *name;          /* for the log */
     const char  *refused;       /* the reason when Redis says an error */
-    const char  *wanted;        /* value of the setting */
-    const char  *unset;         /* the reason when it has another */
 } ngx_http_tally_step_t;
+
+
+typedef struct {
+    const char  *name;
+    const char  *wanted;
+    const char  *unset;         /* the reason when it has another value */
+} ngx_http_tally_setting_t;
 
 
 static ngx_int_t ngx_http_tally_handshake_auth(ngx_http_tally_link_t *link);
@@ -50,7 +58,8 @@ static ngx_int_t ngx_http_tally_handshake_password(
     ngx_http_tally_link_t *link, u_char *buf, ngx_str_t *password);
 static ngx_int_t ngx_http_tally_handshake_select(ngx_http_tally_link_t *link);
 static ngx_int_t ngx_http_tally_handshake_meta(ngx_http_tally_link_t *link);
-static ngx_int_t ngx_http_tally_handshake_aof(ngx_http_tally_link_t *link);
+static ngx_int_t ngx_http_tally_handshake_settings(
+    ngx_http_tally_link_t *link);
 static ngx_int_t ngx_http_tally_handshake_script(ngx_http_tally_link_t *link);
 static ngx_int_t ngx_http_tally_handshake_send(ngx_http_tally_link_t *link,
     ngx_uint_t step, ngx_str_t *args, ngx_uint_t n);
@@ -62,8 +71,12 @@ static ngx_int_t ngx_http_tally_handshake_check(ngx_http_tally_link_t *link,
     ngx_uint_t step, redisReply *reply);
 static ngx_int_t ngx_http_tally_handshake_contract(
     ngx_http_tally_link_t *link, redisReply *reply);
-static ngx_int_t ngx_http_tally_handshake_setting(ngx_http_tally_link_t *link,
-    ngx_uint_t step, redisReply *reply);
+static ngx_int_t ngx_http_tally_handshake_compare(ngx_http_tally_link_t *link,
+    redisReply *reply);
+static ngx_uint_t ngx_http_tally_handshake_has(redisReply *reply,
+    const ngx_http_tally_setting_t *setting);
+static ngx_uint_t ngx_http_tally_handshake_is(redisReply *reply,
+    const char *text);
 
 
 /* by step, which is what hiredis carries from command to reply */
@@ -71,34 +84,46 @@ static ngx_int_t ngx_http_tally_handshake_setting(ngx_http_tally_link_t *link,
 static const ngx_http_tally_step_t  ngx_http_tally_steps[] = {
 
     { REDIS_REPLY_STATUS, "AUTH",
-      "Redis does not let the edge's user in", NULL, NULL },
+      "Redis does not let the edge's user in" },
 
     { REDIS_REPLY_STATUS, "SELECT",
-      "Redis does not have the database number", NULL, NULL },
+      "Redis does not have the database number" },
 
     { REDIS_REPLY_STATUS, "CLIENT SETNAME",
-      "the edge's Redis user lacks CLIENT SETNAME", NULL, NULL },
+      "the edge's Redis user lacks CLIENT SETNAME" },
 
     { REDIS_REPLY_INTEGER, "HSETNX meta",
-      "the edge's Redis user cannot write the contract", NULL, NULL },
+      "the edge's Redis user cannot write the contract" },
 
     { REDIS_REPLY_ARRAY, "HMGET meta",
-      "the edge's Redis user cannot read the contract", NULL, NULL },
+      "the edge's Redis user cannot read the contract" },
 
-    { REDIS_REPLY_ARRAY, "CONFIG GET appendonly",
-      "the edge's Redis user lacks CONFIG GET",
-      "yes", "Redis is not set to appendonly yes" },
-
-    { REDIS_REPLY_ARRAY, "CONFIG GET appendfsync",
-      "the edge's Redis user lacks CONFIG GET",
-      "always", "Redis is not set to appendfsync always" },
-
-    { REDIS_REPLY_ARRAY, "CONFIG GET maxmemory-policy",
-      "the edge's Redis user lacks CONFIG GET",
-      "noeviction", "Redis is not set to maxmemory-policy noeviction" },
+    { REDIS_REPLY_ARRAY, "CONFIG GET",
+      "the edge's Redis user lacks CONFIG GET" },
 
     { REDIS_REPLY_STRING, "SCRIPT LOAD",
-      "Redis does not take the script", NULL, NULL }
+      "Redis does not take the script" }
+};
+
+
+/* without these a 202 promises what a power loss can take back */
+
+static const ngx_http_tally_setting_t
+    ngx_http_tally_settings[NGX_HTTP_TALLY_SETTINGS] =
+{
+    { "appendonly", "yes",
+      "Redis is not set to appendonly yes" },
+
+    { "appendfsync", "always",
+      "Redis is not set to appendfsync always" },
+
+    /* yes: no fsync while a child saves or rewrites, whatever is above */
+
+    { "no-appendfsync-on-rewrite", "no",
+      "Redis is not set to no-appendfsync-on-rewrite no" },
+
+    { "maxmemory-policy", "noeviction",
+      "Redis is not set to maxmemory-policy noeviction" }
 };
 
 
@@ -123,7 +148,7 @@ ngx_http_tally_handshake(ngx_http_tally_link_t *link)
     if (ngx_http_tally_handshake_auth(link) != NGX_OK
         || ngx_http_tally_handshake_select(link) != NGX_OK
         || ngx_http_tally_handshake_meta(link) != NGX_OK
-        || ngx_http_tally_handshake_aof(link) != NGX_OK
+        || ngx_http_tally_handshake_settings(link) != NGX_OK
         || ngx_http_tally_handshake_script(link) != NGX_OK)
     {
         /* does nothing when a step has already said why */
@@ -330,9 +355,10 @@ ngx_http_tally_handshake_meta(ngx_http_tally_link_t *link)
 
 
 static ngx_int_t
-ngx_http_tally_handshake_aof(ngx_http_tally_link_t *link)
+ngx_http_tally_handshake_settings(ngx_http_tally_link_t *link)
 {
-    ngx_str_t  args[3];
+    ngx_str_t   args[2 + NGX_HTTP_TALLY_SETTINGS];
+    ngx_uint_t  i;
 
     if (!link->redis->needs_aof) {
         return NGX_OK;
@@ -340,28 +366,30 @@ ngx_http_tally_handshake_aof(ngx_http_tally_link_t *link)
 
     ngx_str_set(&args[0], "CONFIG");
     ngx_str_set(&args[1], "GET");
-    ngx_str_set(&args[2], "appendonly");
 
-    if (ngx_http_tally_handshake_send(link, NGX_HTTP_TALLY_STEP_APPENDONLY,
-                                      args, 3)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
+    for (i = 0; i < NGX_HTTP_TALLY_SETTINGS; i++) {
+        args[2 + i].data = (u_char *) ngx_http_tally_settings[i].name;
+        args[2 + i].len = ngx_strlen(ngx_http_tally_settings[i].name);
     }
 
-    ngx_str_set(&args[2], "appendfsync");
+    return ngx_http_tally_handshake_send(link, NGX_HTTP_TALLY_STEP_SETTINGS,
+                                         args, 2 + NGX_HTTP_TALLY_SETTINGS);
+}
 
-    if (ngx_http_tally_handshake_send(link, NGX_HTTP_TALLY_STEP_APPENDFSYNC,
-                                      args, 3)
-        != NGX_OK)
-    {
-        return NGX_ERROR;
+
+/*
+ * One command that no request waits for.  Redis answers in order: while the
+ * reply is out, no call sent later is answered either, so nothing else needs
+ * to watch for it.  The reply sets the timer again, or ends the link.
+ */
+
+void
+ngx_http_tally_handshake_settings_again(ngx_http_tally_link_t *link)
+{
+    if (ngx_http_tally_handshake_settings(link) != NGX_OK) {
+        ngx_http_tally_link_fail(link, ngx_http_tally_handshake_send_reason,
+                                 0);
     }
-
-    ngx_str_set(&args[2], "maxmemory-policy");
-
-    return ngx_http_tally_handshake_send(link, NGX_HTTP_TALLY_STEP_EVICTION,
-                                         args, 3);
 }
 
 
@@ -417,7 +445,10 @@ ngx_http_tally_handshake_reply(redisAsyncContext *ac, void *reply, void *data)
     link = ac->data;
     step = (ngx_uint_t) (uintptr_t) data;
 
-    if (rep == NULL || link->state != NGX_HTTP_TALLY_LINK_HANDSHAKE) {
+    if (rep == NULL
+        || (link->state != NGX_HTTP_TALLY_LINK_HANDSHAKE
+            && link->state != NGX_HTTP_TALLY_LINK_READY))
+    {
 
         /* the context ends, or an earlier reply was bad */
 
@@ -438,9 +469,16 @@ ngx_http_tally_handshake_reply(redisAsyncContext *ac, void *reply, void *data)
         return;
     }
 
-    if (--link->awaited == 0) {
-        ngx_http_tally_link_up(link);
+    if (--link->awaited) {
+        return;
     }
+
+    if (link->state == NGX_HTTP_TALLY_LINK_HANDSHAKE) {
+        ngx_http_tally_link_up(link);
+        return;
+    }
+
+    ngx_http_tally_link_settings_timer(link);
 }
 
 
@@ -489,10 +527,8 @@ ngx_http_tally_handshake_check(ngx_http_tally_link_t *link, ngx_uint_t step,
     case NGX_HTTP_TALLY_STEP_META_GET:
         return ngx_http_tally_handshake_contract(link, reply);
 
-    case NGX_HTTP_TALLY_STEP_APPENDONLY:
-    case NGX_HTTP_TALLY_STEP_APPENDFSYNC:
-    case NGX_HTTP_TALLY_STEP_EVICTION:
-        return ngx_http_tally_handshake_setting(link, step, reply);
+    case NGX_HTTP_TALLY_STEP_SETTINGS:
+        return ngx_http_tally_handshake_compare(link, reply);
 
     case NGX_HTTP_TALLY_STEP_SCRIPT:
 
@@ -560,34 +596,64 @@ ngx_http_tally_handshake_contract(ngx_http_tally_link_t *link,
 
 
 static ngx_int_t
-ngx_http_tally_handshake_setting(ngx_http_tally_link_t *link, ngx_uint_t step,
+ngx_http_tally_handshake_compare(ngx_http_tally_link_t *link,
     redisReply *reply)
 {
-    ngx_uint_t                    level;
-    redisReply                   *value;
-    const ngx_http_tally_step_t  *st;
+    ngx_uint_t                       i, level;
+    const ngx_http_tally_setting_t  *st;
 
-    st = &ngx_http_tally_steps[step];
+    for (i = 0; i < NGX_HTTP_TALLY_SETTINGS; i++) {
+        st = &ngx_http_tally_settings[i];
 
-    if (reply->elements == 2 && reply->element[1]->type == REDIS_REPLY_STRING)
-    {
-        value = reply->element[1];
+        if (ngx_http_tally_handshake_has(reply, st)) {
+            continue;
+        }
 
-        if (value->len == ngx_strlen(st->wanted)
-            && ngx_memcmp(value->str, st->wanted, value->len) == 0)
-        {
-            return NGX_OK;
+        level = ngx_http_tally_link_level(link, st->unset, NGX_LOG_ERR);
+
+        ngx_log_error(level, link->log, 0,
+                      "tally redis \"%V\": %s, so a 202 would not be "
+                      "durable; set \"%s %s\" in redis.conf and with CONFIG "
+                      "SET, or use tally_publish with ack=memory",
+                      &link->redis->name, st->unset, st->name, st->wanted);
+
+        ngx_http_tally_link_fail(link, st->unset, 1);
+
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+/* names and values in turn; Redis gives them in an order of its own */
+
+static ngx_uint_t
+ngx_http_tally_handshake_has(redisReply *reply,
+    const ngx_http_tally_setting_t *setting)
+{
+    size_t  i;
+
+    for (i = 0; i + 1 < reply->elements; i += 2) {
+
+        if (ngx_http_tally_handshake_is(reply->element[i], setting->name)) {
+            return ngx_http_tally_handshake_is(reply->element[i + 1],
+                                               setting->wanted);
         }
     }
 
-    level = ngx_http_tally_link_level(link, st->unset, NGX_LOG_ERR);
+    return 0;
+}
 
-    ngx_log_error(level, link->log, 0,
-                  "tally redis \"%V\": %s, so a 202 would not be durable; "
-                  "set it in redis.conf, or use tally_publish with "
-                  "ack=memory", &link->redis->name, st->unset);
 
-    ngx_http_tally_link_fail(link, st->unset, 1);
+static ngx_uint_t
+ngx_http_tally_handshake_is(redisReply *reply, const char *text)
+{
+    size_t  len;
 
-    return NGX_ERROR;
+    len = ngx_strlen(text);
+
+    return reply->type == REDIS_REPLY_STRING
+           && (size_t) reply->len == len
+           && ngx_memcmp(reply->str, text, len) == 0;
 }

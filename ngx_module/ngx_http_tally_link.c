@@ -329,6 +329,19 @@ ngx_http_tally_link_up(ngx_http_tally_link_t *link)
     ngx_str_null(&link->reason);
 
     ngx_http_tally_count(NGX_HTTP_TALLY_METRIC_REDIS_CONNECTS);
+
+    ngx_http_tally_link_settings_timer(link);
+}
+
+
+void
+ngx_http_tally_link_settings_timer(ngx_http_tally_link_t *link)
+{
+    if (!link->redis->needs_aof || ngx_exiting || ngx_quit || ngx_terminate) {
+        return;
+    }
+
+    ngx_add_timer(&link->wakeup, NGX_HTTP_TALLY_SETTINGS_MS);
 }
 
 
@@ -546,7 +559,15 @@ ngx_http_tally_link_wakeup(ngx_event_t *ev)
                                  0);
         break;
 
-    default: /* READY, CLOSING */
+    case NGX_HTTP_TALLY_LINK_READY:
+
+        if (!ngx_exiting && !ngx_quit && !ngx_terminate) {
+            ngx_http_tally_handshake_settings_again(link);
+        }
+
+        break;
+
+    default: /* CLOSING */
         break;
     }
 }

@@ -10,7 +10,8 @@
  *               handshake.  hiredis says connected -> HANDSHAKE.
  *   HANDSHAKE   AUTH, SELECT, contract, AOF, script are out.  The last good
  *               reply -> READY; the first bad one -> CLOSING.
- *   READY       calls are taken.
+ *   READY       calls are taken.  With ack=aof the wakeup timer asks for
+ *               Redis' settings again; another value -> CLOSING.
  *   CLOSING     no calls are taken; the posted event frees the context.
  *
  * Invariants:
@@ -45,6 +46,9 @@
 /* a new worker waits this long for its links before it serves */
 #define NGX_HTTP_TALLY_START_WAIT_MS      100
 
+/* how often a ready link asks whether Redis still writes to disk */
+#define NGX_HTTP_TALLY_SETTINGS_MS        2000
+
 #define NGX_HTTP_TALLY_PASSWORD_MAX       511     /* bytes of its file */
 #define NGX_HTTP_TALLY_REDIS_TEXT_MAX     160    /* of an error, in the log */
 
@@ -69,7 +73,7 @@ struct ngx_http_tally_link_s {
     ngx_log_t                    *log;
     ngx_http_tally_link_state_e   state;
 
-    ngx_event_t                   wakeup;      /* reconnect, connect time-out */
+    ngx_event_t                   wakeup;      /* see the states */
     ngx_event_t                   deadline;    /* of the oldest op */
     ngx_event_t                   closing;     /* posted only, no timer */
 
@@ -78,7 +82,7 @@ struct ngx_http_tally_link_s {
     ngx_uint_t                    failures;    /* in a row, for the backoff */
     ngx_msec_t                    not_before;  /* of the next connect */
 
-    ngx_uint_t                    awaited;     /* replies of the handshake */
+    ngx_uint_t                    awaited;     /* replies that are no op's */
     u_char                        sha[NGX_HTTP_TALLY_SHA1_HEX];
 
     ngx_queue_t                   sent;        /* every op hiredis holds */
@@ -140,6 +144,9 @@ void ngx_http_tally_link_lost(ngx_http_tally_link_t *link);
 /* The handshake is complete. */
 void ngx_http_tally_link_up(ngx_http_tally_link_t *link);
 
+/* The settings are good: when a ready link asks for them again. */
+void ngx_http_tally_link_settings_timer(ngx_http_tally_link_t *link);
+
 /* redisAsyncCommandArgv with the bytes counted.  NGX_OK or NGX_ERROR. */
 ngx_int_t ngx_http_tally_link_send(ngx_http_tally_link_t *link,
     redisCallbackFn *fn, void *data, int argc, const char **argv,
@@ -167,6 +174,9 @@ void ngx_http_tally_adapter_event(ngx_event_t *ev);
 
 /* Sends it; its replies call link_up or link_fail. */
 void ngx_http_tally_handshake(ngx_http_tally_link_t *link);
+
+/* Asks a READY link for the settings; a bad reply calls link_fail. */
+void ngx_http_tally_handshake_settings_again(ngx_http_tally_link_t *link);
 
 
 /* ---- _op.c ---- */

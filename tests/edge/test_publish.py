@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from tests.edge.conftest import TYPE, assert_problem
+from tests.edge.conftest import SLOW, TYPE, assert_problem, default_config
 from tests.harness import stack
 
 
@@ -15,13 +15,15 @@ def entry_of(edge, answer):
 
 
 def test_one_round_trip(edge):
-    """MONITOR: an accepted webhook is one EVALSHA and nothing else."""
+    """MONITOR: an accepted webhook is one EVALSHA and nothing else.
+
+    AUTH and ECHO are the test's own; CONFIG GET is the link's, on a timer, and no request waits."""
     with edge.client() as c:
         edge.hook(c)
         with edge.monitor() as seen:
             assert edge.hook(c).status_code == 202
     commands = [s.split(" ")[0].lower() for s in seen]
-    assert [c for c in commands if c not in ("auth", "echo")] == ["evalsha"], seen  # ours aside
+    assert [c for c in commands if c not in ("auth", "echo", "config")] == ["evalsha"], seen
 
 
 def test_every_field(edge):
@@ -58,6 +60,18 @@ def test_type_publish_keeps_the_bytes(edge):
     assert (f["type"], f["source"], f["id"]) == (b"com.acme.raw", b"urn:raw", b"raw-1")
 
 
+def test_type_publish_without_a_key_makes_an_id(edge):
+    """Two requests of one trace are two facts: the sender's correlation id is no id."""
+    with edge.client() as c:
+        answers = [edge.post(c, "/optional", body=b"{}", key=False,
+                             headers={"Content-Type": "application/json",
+                                      "X-Correlation-ID": "trace-1"}) for _ in range(2)]
+    entries = [entry_of(edge, a) for a in answers]
+    assert [f["correlation_id"] for f in entries] == [b"trace-1"] * 2
+    ids = [f["id"].decode() for f in entries]
+    assert all(re.fullmatch("[0-9a-f]{32}", i) for i in ids) and ids[0] != ids[1], ids
+
+
 def test_bad_traceparent_is_dropped(edge):
     with edge.client() as c:
         f = entry_of(edge, edge.post(c, headers={"traceparent": "00-zz-zz-01"}))
@@ -79,7 +93,7 @@ def test_every_key_expires_or_is_a_stream(edge):
 def test_keys_of_one_decision_share_a_tag(edge):
     with edge.client() as c, edge.monitor() as seen:
         edge.post(c, "/limited")
-    tags = re.findall(r"tg:\{(s\d\d)\}", seen[0])
+    tags = re.findall(r"tg:\{(s\d\d)\}", "".join(s for s in seen if s.startswith("EVALSHA")))
     assert len(tags) == 4 and len(set(tags)) == 1, seen  # stream, idempotency, two rates
 
 
@@ -93,6 +107,63 @@ def test_everysec_is_refused(make_edge):
     stack.wait_for(lambda: "appendfsync" in edge.nginx.log(), 10, "the reason in the log")
     assert doc["detail"]
     assert edge.redis.added() == 0
+
+
+@pytest.mark.parametrize("setting,value,good", [
+    ("appendfsync", "no", "always"), ("appendfsync", "everysec", "always"),
+    ("appendonly", "no", "yes"), ("no-appendfsync-on-rewrite", "yes", "no"),
+    ("maxmemory-policy", "allkeys-lru", "noeviction")])
+def test_setting_changed_under_a_live_link(make_edge, setting, value, good):
+    """The link asks again every 2 s: no 202 after that, and 202 again once it is put right."""
+    edge = make_edge()
+    with edge.client() as c:
+        assert edge.post(c).status_code == 202
+        edge.admin.config_set(setting, value)
+        stack.wait_for(lambda: edge.post(c).status_code == 503, 8 * SLOW, "no 202 any more")
+        added = edge.redis.added()
+        assert_problem(edge.post(c), 503, "redis_unavailable")
+        assert edge.redis.added() == added
+        assert f'set "{setting} {good}" in redis.conf' in edge.nginx.log()
+        edge.admin.config_set(setting, good)
+        stack.wait_for(lambda: edge.post(c).status_code == 202, 10 * SLOW, "202 again")
+
+
+def test_idle_link_asks_again(make_edge):
+    """Many times over, without a request: the link stays, and the worker can leave."""
+    edge = make_edge()
+
+    def asked():
+        return edge.admin.info("commandstats")["cmdstat_config|get"]["calls"]
+    before, links = asked(), edge.metric("tallygate_edge_redis_connects_total")
+    assert links >= 1
+    stack.wait_for(lambda: asked() >= before + 3, 20 * SLOW, "the link asked three times")
+    with edge.client() as c:
+        assert edge.post(c).status_code == 202
+    assert edge.metric("tallygate_edge_redis_connects_total") == links
+    began = time.monotonic()
+    assert edge.nginx.quit(30 * SLOW) == 0
+    assert time.monotonic() - began < 2 * SLOW
+
+
+def test_settings_of_an_event_less_edge(make_edge):
+    """Rates alone promise nothing: an edge that publishes nothing does not ask."""
+    def rates_only(e, **kw):
+        return re.sub(r"(?m)^ *(tally_publish|tally_idempotency|tally_allow) .*\n", "",
+                      default_config(e, **kw))
+    edge = make_edge(ready=False, config=rates_only,
+                     redis=stack.Redis(stack.scratch("edge"), durable=False).start())
+    stack.wait_for(lambda: edge.metric("tallygate_edge_redis_connects_total"), 10 * SLOW, "a link")
+    assert "cmdstat_config|get" not in edge.admin.info("commandstats")
+
+
+def test_no_fsync_on_rewrite_is_refused(make_edge):
+    """With it, Redis does not sync while a child saves or rewrites: the handshake says 503."""
+    redis = stack.Redis(stack.scratch("edge"), extra=["--no-appendfsync-on-rewrite", "yes"])
+    edge = make_edge(ready=False, redis=redis.start())
+    with edge.client() as c:
+        assert_problem(edge.post(c), 503, "redis_unavailable")
+    stack.wait_for(lambda: "no-appendfsync-on-rewrite no" in edge.nginx.log(), 10, "the reason")
+    assert redis.added() == 0
 
 
 @pytest.mark.parametrize("field,value", [("contract", "99"), ("shards", "7"), ("hash", "crc32")])
