@@ -116,6 +116,8 @@
 #define TG_LUA_HOOK_INSTRUCTIONS 1000 /* between two looks at the budget */
 #define TG_LUA_MESSAGE_MAX_BYTES 400  /* of a rule's own error */
 #define TG_LUA_JSON_NODES_MAX 20000   /* values in one document to or from a rule */
+#define TG_LUA_JSON_TEXT_MAX_BYTES (2 * 1024 * 1024) /* texts and names of one from a rule */
+#define TG_LUA_JSON_CLOCK_NODES 64 /* values read between two looks at the clock */
 #define TG_RE_HEAP_LIMIT_KIB 1024
 #define TG_RE_CACHE_MAX 64    /* compiled patterns of one state */
 #define TG_RE_CAPTURES_MAX 32 /* the whole match included */
@@ -183,6 +185,8 @@
 #define TG_FILE_LINES_MAX 4000000 /* of one period's file */
 #define TG_FILE_PERIODS_MAX 4096  /* files of one directory */
 #define TG_LEDGER_ENTRY_MAX_BYTES 16384
+#define TG_FILE_MEND_MIN_MS 1000 /* between tries to write a stale ledger or totals; doubles */
+#define TG_FILE_MEND_MAX_MS 30000
 #define TG_TOTALS_FILE_MAX_BYTES (64 * 1024 * 1024)
 
 /* --- orchestrator: API --- */

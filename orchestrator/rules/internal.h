@@ -94,6 +94,8 @@ int tg_state_call(struct tg_rules *r, lua_CFunction fn, void *arg, struct tg_err
 
 /* Raises when the budget is used up. For work a hook cannot see: C loops over data. */
 void tg_state_charge(lua_State *L, size_t units);
+/* Has the call, or the one that just ended, used up its CPU time? Never raises. */
+bool tg_state_is_late(lua_State *L);
 /* Marks the state as finished and raises. */
 int tg_state_break(lua_State *L, const char *why);
 

@@ -8,6 +8,11 @@
  * A real becomes a decimal only when some number of at most six digits after the point is what it
  * stands for; else the document is refused. A decimal becomes a JSON string. A Lua float is
  * refused. Object members leave sorted, so that equal tables give equal bytes.
+ *
+ * Reading happens out of the hook's sight and allocates outside Lua's memory, and a small table can
+ * stand for a large document: one text in many places, a list whose length is mostly holes, a table
+ * of many empty slots read again and again. So reading has bounds of its own: values, bytes of
+ * text, no holes, and the CPU time of the call.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -139,16 +144,15 @@ void tg_json_push(lua_State *L, const json_t *value)
 
 struct read_frame {
     json_t *out;
-    int table;      /* index of the table; the key of lua_next is above it */
-    size_t length;  /* array: items it must have */
-    size_t members; /* seen so far */
+    int table;     /* index of the table; the key of lua_next is above it */
+    size_t length; /* array: its items, all there */
 };
 
 struct reading {
     lua_State *L;
     struct tg_error *err;
     struct read_frame frames[TG_EVENT_JSON_DEPTH_MAX + 1];
-    size_t depth, nodes;
+    size_t depth, nodes, text_bytes;
 };
 
 static void add_step(char *out, size_t out_size, size_t *used, lua_State *L, int key)
@@ -181,12 +185,26 @@ static json_t *refuse(struct reading *r, const char *message)
     return NULL;
 }
 
+/* A text in many places is one string in Lua and as many copies in JSON. */
+static bool has_room(struct reading *r, size_t len)
+{
+    if (len > TG_LUA_JSON_TEXT_MAX_BYTES - r->text_bytes) {
+        return false;
+    }
+    r->text_bytes += len;
+    return true;
+}
+
 static json_t *read_text(struct reading *r)
 {
     size_t len;
     const char *s = lua_tolstring(r->L, -1, &len);
-    json_t *out = memchr(s, '\0', len) == NULL ? json_stringn(s, len) : NULL;
+    json_t *out;
 
+    if (!has_room(r, len)) {
+        return refuse(r, "too many bytes of text");
+    }
+    out = memchr(s, '\0', len) == NULL ? json_stringn(s, len) : NULL;
     return out != NULL ? out : refuse(r, "a text is not UTF-8 without NUL");
 }
 
@@ -201,6 +219,20 @@ static json_t *read_userdata(struct reading *r)
     }
     out = json_stringn_nocheck(text, tg_decimal_format(*d, 0, text));
     return out != NULL ? out : refuse(r, "out of memory");
+}
+
+/* The length of a table with holes may be any number, so the items themselves are looked at. */
+static bool is_dense(lua_State *L, size_t length)
+{
+    for (size_t i = 1; i <= length; i++) {
+        int type = lua_rawgeti(L, -1, (lua_Integer)i);
+
+        lua_pop(L, 1);
+        if (type == LUA_TNIL) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* Opens a frame for the table on top. An unmarked empty table is an object. */
@@ -218,13 +250,18 @@ static json_t *open_table(struct reading *r)
             return refuse(r, "a library or the master data has no JSON form");
         }
     }
+    if (length > TG_LUA_JSON_NODES_MAX - r->nodes) {
+        return refuse(r, "too many values, or a list with a hole; a missing item is null");
+    }
+    if (!is_dense(r->L, length)) {
+        return refuse(r, "a list has a hole; a missing item is null");
+    }
     if (r->depth == TG_EVENT_JSON_DEPTH_MAX) {
         return refuse(r, "nested too deep, or a table that holds itself");
     }
     f->out = marked || length > 0 ? json_array() : json_object();
     f->table = lua_gettop(r->L);
     f->length = length;
-    f->members = 0;
     if (f->out == NULL) {
         return refuse(r, "out of memory");
     }
@@ -239,6 +276,9 @@ static json_t *read_value(struct reading *r)
 
     if (++r->nodes > TG_LUA_JSON_NODES_MAX) {
         return refuse(r, "too many values");
+    }
+    if (r->nodes % TG_LUA_JSON_CLOCK_NODES == 0 && tg_state_is_late(r->L)) {
+        return refuse(r, "used up its CPU time");
     }
     switch (lua_type(r->L, -1)) {
     case LUA_TTABLE:
@@ -274,9 +314,13 @@ static int put(struct reading *r, struct read_frame *f, json_t *v)
     size_t len = 0;
     int rc;
 
-    f->members++;
     if (json_is_object(f->out)) {
         name = named ? lua_tolstring(r->L, key, &len) : NULL;
+        if (name != NULL && !has_room(r, len)) {
+            json_decref(v);
+            refuse(r, "too many bytes of text");
+            return -1;
+        }
         if (name == NULL || memchr(name, '\0', len) != NULL) {
             json_decref(v);
             rc = -1;
@@ -353,11 +397,7 @@ static json_t *close_table(struct reading *r)
     lua_settop(r->L, f->table);
     r->depth--;
     if (json_is_array(out)) {
-        if (f->members == f->length) {
-            return out;
-        }
-        json_decref(out);
-        return refuse(r, "a list has a hole");
+        return out;
     }
     out = sorted(out);
     return out != NULL ? out : refuse(r, "out of memory");

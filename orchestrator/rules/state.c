@@ -70,6 +70,11 @@ static int64_t cpu_ns(void)
     return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
+bool tg_state_is_late(lua_State *L)
+{
+    return cpu_ns() > tg_rules_of(L)->cpu_stop_ns;
+}
+
 int tg_state_break(lua_State *L, const char *why)
 {
     struct tg_rules *r = tg_rules_of(L);
@@ -95,7 +100,7 @@ static void spend(lua_State *L, size_t units)
         return; /* reading the clock costs a system call */
     }
     r->clock_at = r->budget - TG_LUA_HOOK_INSTRUCTIONS;
-    if (cpu_ns() > r->cpu_stop_ns) {
+    if (tg_state_is_late(L)) {
         tg_state_break(L, "used up its CPU time");
     }
 }

@@ -1,4 +1,5 @@
 /* Hostile and clumsy rules: each must end as an error, and the next call must work. */
+#include <malloc.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 
 #include "rules/rules.h"
 
+#define RESULT_MAX_BYTES ((size_t)16 * 1024 * 1024) /* of a document, while it is read */
 #define CALL_MAX_S 10 /* far above TG_LUA_CPU_MAX_MS; sanitizers are slow */
 
 static char dir[] = "/tmp/tg_rules_XXXXXX";
@@ -183,6 +185,98 @@ static void test_depth(void **state)
     ends("local t = {kind = 'k'} for i = 1, 40 do t = {t} end return {t}", "nested too deep");
     ends("local t = {} for i = 1, 20 do t = {t, t} end return {{kind = 'k', t = t}}",
          "too many values");
+}
+
+static size_t json_bytes, json_peak_bytes;
+
+static void *json_take(size_t n)
+{
+    void *p = malloc(n);
+
+    if (p != NULL) {
+        json_bytes += malloc_usable_size(p);
+        json_peak_bytes = json_bytes > json_peak_bytes ? json_bytes : json_peak_bytes;
+    }
+    return p;
+}
+
+static void json_give(void *p)
+{
+    if (p != NULL) {
+        json_bytes -= malloc_usable_size(p);
+        free(p);
+    }
+}
+
+/* A small table that stands for a large document; what it asks for outside Lua is counted. */
+static void ends_small(const char *body, const char *expected)
+{
+    json_bytes = json_peak_bytes = 0;
+    json_set_alloc_funcs(json_take, json_give);
+    ends(body, expected);
+    json_set_alloc_funcs(malloc, free);
+    assert_int_equal(json_bytes, 0);
+    if (json_peak_bytes > RESULT_MAX_BYTES) {
+        fail_msg("`%s`: reading took %zu bytes", body, json_peak_bytes);
+    }
+}
+
+#define SPARSE                                                                                     \
+    "local t = {} for _, k in ipairs {1, 2, 4, 5, 8, 9} do t[k] = 1 end "                          \
+    "for i = 4, 28 do t[1 << i] = 1 end "
+
+static void test_result_lists(void **state)
+{
+    (void)state;
+    ends_small(SPARSE OUT("t"), "at /1/v: too many values, or a list with a hole");
+    ends_small("local t = {} for i = 1, 20001 do t[i] = 1 end " OUT("t"), "too many values");
+    ends_small("local t = {} for i = 1, 18000 do t[i] = 1 end " OUT("{t, t}"), "too many values");
+    ends(OUT("{1, nil, 3}"), "at /1/v: a list has a hole; a missing item is null");
+    ends("local t = {1, 2} t[10] = 3 " OUT("t"), "a list has a hole or a named member");
+    ends("local t = {1, 2} t[0] = 3 " OUT("t"), "a list has a hole or a named member");
+    ends("local t = {1, 2} t.x = 3 " OUT("t"), "a list has a hole or a named member");
+    ends("local t = array {} t.x = 3 " OUT("t"), "a list has a hole or a named member");
+    gives(OUT("{1, null, 3}"), "[1,null,3]");
+    gives(OUT("{[3] = 'c', [2] = 'b', [1] = 'a'}"), "[\"a\",\"b\",\"c\"]");
+}
+
+#define HALF "local half = string.rep('x', 1 << 20) "
+
+static void test_result_texts(void **state)
+{
+    struct tg_error err = {""};
+    struct tg_rules *r;
+    json_t *out, *v;
+
+    (void)state;
+    ends_small(
+        "local s = string.rep('x', 1000000) local t = {} for i = 1, 9000 do t[i] = s end " OUT("t"),
+        "at /1/v/3: too many bytes of text");
+    ends_small(
+        "local s = string.rep('x', 1000000) local t = {} for i = 1, 9000 do t[i] = {[s] = 1} "
+        "end " OUT("t"),
+        "too many bytes of text");
+    /* to the byte: `kind`, `k` and `v` are text too */
+    ends_small(HALF OUT("{half, half:sub(6)}"), "too many bytes of text");
+    r = rules_with_body(HALF OUT("{half, half:sub(7)}"));
+    out = decode(r, "{}", &err);
+    if (out == NULL) {
+        fail_msg("%s", err.text);
+    }
+    v = json_object_get(json_array_get(out, 0), "v");
+    assert_int_equal(json_string_length(json_array_get(v, 0)), 1 << 20);
+    assert_int_equal(json_string_length(json_array_get(v, 1)), (1 << 20) - 6);
+    json_decref(out);
+    tg_rules_free(r);
+}
+
+/* Empty slots are passed over one by one, and a table of many may be in many places. */
+static void test_result_time(void **state)
+{
+    (void)state;
+    ends("local e = {} for i = 1, 70000 do e[i] = 1 end for i = 1, 70000 do e[i] = nil end "
+         "local t = {} for i = 1, 19000 do t[i] = e end " OUT("t"),
+         "used up its CPU time");
 }
 
 static void test_patterns(void **state)
@@ -365,7 +459,7 @@ static void test_errors(void **state)
     ends("return 7", "must return a list");
     ends("return", "has no JSON form");
     ends("return {7}", "an object has no `kind`");
-    ends("return {{kind = 'k'}, nil, {kind = 'k'}, x = 1}", "named member");
+    ends("return {{kind = 'k'}, nil, {kind = 'k'}, x = 1}", "a list has a hole");
     ends("local t = {} t[1] = 1 t[3] = 1 " OUT("{a = t}"), "at /1/v/a");
     ends(OUT("1.5"), "at /1/v: a float is not exact");
     ends(OUT("0/0"), "a float is not exact");
@@ -558,19 +652,14 @@ static int drop_dir(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_endless),
-        cmocka_unit_test(test_memory),
-        cmocka_unit_test(test_depth),
-        cmocka_unit_test(test_patterns),
-        cmocka_unit_test(test_outside),
-        cmocka_unit_test(test_globals),
-        cmocka_unit_test(test_no_memory_of_calls),
-        cmocka_unit_test(test_load),
-        cmocka_unit_test(test_require),
-        cmocka_unit_test(test_errors),
-        cmocka_unit_test(test_library),
-        cmocka_unit_test(test_decimals),
-        cmocka_unit_test(test_json_in),
+        cmocka_unit_test(test_endless),      cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_depth),        cmocka_unit_test(test_result_lists),
+        cmocka_unit_test(test_result_texts), cmocka_unit_test(test_result_time),
+        cmocka_unit_test(test_patterns),     cmocka_unit_test(test_outside),
+        cmocka_unit_test(test_globals),      cmocka_unit_test(test_no_memory_of_calls),
+        cmocka_unit_test(test_load),         cmocka_unit_test(test_require),
+        cmocka_unit_test(test_errors),       cmocka_unit_test(test_library),
+        cmocka_unit_test(test_decimals),     cmocka_unit_test(test_json_in),
         cmocka_unit_test(test_bundle),
     };
 
