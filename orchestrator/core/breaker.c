@@ -74,6 +74,11 @@ void tg_breaker_withdrawn(struct tg_breaker *b)
     b->probe_out = false;
 }
 
+void tg_breaker_shift(struct tg_breaker *b, int64_t by_ms)
+{
+    b->open_until_ms -= by_ms;
+}
+
 int64_t tg_breaker_wake_ms(const struct tg_breaker *b)
 {
     return b->state == TG_BREAKER_OPEN ? b->open_until_ms : INT64_MAX;

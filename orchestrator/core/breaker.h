@@ -28,6 +28,8 @@ void tg_breaker_failure(struct tg_breaker *b, int64_t now_ms);
 void tg_breaker_unclear(struct tg_breaker *b, int64_t now_ms);
 /* It was started and then not sent after all: another probe may go. */
 void tg_breaker_withdrawn(struct tg_breaker *b);
+/* The clock was set back by so much. */
+void tg_breaker_shift(struct tg_breaker *b, int64_t by_ms);
 /* When _allows may change by time alone; INT64_MAX: never. */
 int64_t tg_breaker_wake_ms(const struct tg_breaker *b);
 

@@ -91,9 +91,13 @@ static bool is_loadable(enum tg_posting_state s)
            s == TG_POSTING_IN_DOUBT;
 }
 
-/* A due time from a wrong clock must not hold it for years. */
+/* A due time from a wrong clock must not hold it for years. First sent in the future: the clock was
+ * set back by at least that much since. */
 static void wait_bounded(struct tg_engine *e, struct tg_posting *p)
 {
+    if (p->first_sent_ms > e->now_ms) {
+        p->due_ms -= p->first_sent_ms - e->now_ms;
+    }
     if (p->due_ms > e->now_ms + TG_RETRY_AFTER_MAX_MS) {
         p->due_ms = e->now_ms + TG_RETRY_AFTER_MAX_MS;
     }
@@ -378,14 +382,15 @@ int tg_engine_step(struct tg_engine *e, const struct tg_engine_event *ev, int64_
     const int64_t before_ms = e->now_ms;
 
     e->now_ms = now_ms;
+    if (now_ms < before_ms) {
+        tg_engine_shift(e, before_ms - now_ms);
+    }
     if (apply(e, ev) != 0) {
+        if (now_ms < before_ms) {
+            tg_engine_shift(e, now_ms - before_ms);
+        }
         e->now_ms = before_ms;
         return -1;
-    }
-    if (now_ms < before_ms) { /* the clock was set back: what destinations wait for moved */
-        for (size_t i = 0; i < e->destination_count; i++) {
-            tg_engine_touch(e, &e->destinations[i]);
-        }
     }
     tg_engine_run(e, out);
     return 0;

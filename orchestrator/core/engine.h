@@ -16,9 +16,9 @@
  * Within a destination turns go by id, look-ups before sends. After a pause or an outage slots come
  * back one by one. Destinations share the memory in equal windows, so none starves another.
  *
- * The wall clock may jump. Forward: everything due comes at once. Back: breaker and limiter wait no
- * longer than they would from now, but timers wait for their hour, so the shell should feed a time
- * that does not go back by much.
+ * The wall clock may jump. Forward: everything due comes at once. Back: all that waits moves back
+ * with it, so nobody waits for the length of the jump. The engine sees a jump against the time of
+ * its last step, so the shell steps it often, and at once when the clock went back.
  *
  * Ownership: the engine owns its postings; actions are written into the caller's array and hold
  * ids, never pointers.
@@ -38,7 +38,8 @@ enum tg_dedupe { TG_DEDUPE_UNIQUE, TG_DEDUPE_IDEMPOTENCY, TG_DEDUPE_LOOKUP_ONLY,
 struct tg_engine_destination {
     enum tg_dedupe dedupe;
     /* With TG_DEDUPE_IDEMPOTENCY: how long after the first send the key is surely still known.
-     * Shorter than the destination's own by the clock's error and the longest a send takes. */
+     * Shorter than the destination's own by the clock's error, the longest a send takes, and the
+     * longest time between two steps: a clock set back loses that much. */
     int64_t idempotency_ttl_ms;
     unsigned concurrency; /* 1..TG_DEST_CONCURRENCY_MAX */
     struct tg_rate rate;  /* capacity 0: none */

@@ -208,6 +208,34 @@ static void run_turns(struct tg_engine *e, struct tg_destination *d)
     }
 }
 
+static void shift_posting(struct tg_posting *p, int64_t by_ms)
+{
+    p->due_ms -= by_ms;
+    if (p->first_sent_ms > 0) { /* the age of its key stays what it is */
+        p->first_sent_ms = p->first_sent_ms > by_ms ? p->first_sent_ms - by_ms : 1;
+    }
+    for (unsigned i = 0; i < p->path_len; i++) {
+        if (p->path[i].due_ms != 0) {
+            p->path[i].due_ms -= by_ms;
+        }
+    }
+}
+
+void tg_engine_shift(struct tg_engine *e, int64_t by_ms)
+{
+    for (uint32_t i = 0; i < e->pool_used; i++) {
+        if (e->pool[i].phase != TG_PHASE_FREE) {
+            shift_posting(&e->pool[i], by_ms);
+        }
+    }
+    tg_heap_shift(&e->timers, by_ms);
+    tg_heap_shift(&e->destination_timers, by_ms);
+    for (size_t i = 0; i < e->destination_count; i++) {
+        tg_breaker_shift(&e->destinations[i].breaker, by_ms);
+        tg_limiter_shift(&e->destinations[i].limiter, by_ms);
+    }
+}
+
 static void fire_timers(struct tg_engine *e)
 {
     struct tg_heap_node *top;

@@ -140,6 +140,8 @@ void tg_engine_release_slot(struct tg_engine *e, struct tg_posting *p);
 bool tg_engine_resend_is_safe(const struct tg_engine *e, const struct tg_posting *p);
 /* Marked sent, but no byte went (engine.c). */
 void tg_engine_take_back(struct tg_engine *e, struct tg_posting *p);
+/* The clock was set back by so much (or, < 0, it was not after all): what waits moves with it. */
+void tg_engine_shift(struct tg_engine *e, int64_t by_ms);
 /* Due timers, destinations' turns, then actions as far as there is room. */
 void tg_engine_run(struct tg_engine *e, struct tg_actions *out);
 

@@ -84,6 +84,13 @@ void tg_heap_remove(struct tg_heap *h, struct tg_heap_node *n)
     n->pos = TG_HEAP_NONE;
 }
 
+void tg_heap_shift(struct tg_heap *h, int64_t by)
+{
+    for (uint32_t i = 0; i < h->count; i++) {
+        h->items[i]->key -= by;
+    }
+}
+
 bool tg_heap_is_sound(const struct tg_heap *h)
 {
     for (uint32_t i = 0; i < h->count; i++) {

@@ -30,6 +30,8 @@ void tg_heap_push(struct tg_heap *h, struct tg_heap_node *n, int64_t key, int64_
 struct tg_heap_node *tg_heap_top(const struct tg_heap *h);
 /* The node must be in this heap. */
 void tg_heap_remove(struct tg_heap *h, struct tg_heap_node *n);
+/* Makes every key smaller by so much; the order stays. */
+void tg_heap_shift(struct tg_heap *h, int64_t by);
 /* Order and positions hold; for checks. */
 bool tg_heap_is_sound(const struct tg_heap *h);
 

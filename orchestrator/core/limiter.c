@@ -48,3 +48,9 @@ void tg_limiter_block(struct tg_limiter *l, int64_t until_ms)
         l->blocked_until_ms = until_ms;
     }
 }
+
+void tg_limiter_shift(struct tg_limiter *l, int64_t by_ms)
+{
+    l->tat_us -= by_ms * US_PER_MS;
+    l->blocked_until_ms -= by_ms;
+}

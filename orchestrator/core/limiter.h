@@ -19,5 +19,7 @@ void tg_limiter_init(struct tg_limiter *l, const struct tg_rate *rate_or_null);
 /* Takes one if allowed; else *wake_ms says when to ask again. */
 bool tg_limiter_take(struct tg_limiter *l, int64_t now_ms, int64_t *wake_ms);
 void tg_limiter_block(struct tg_limiter *l, int64_t until_ms);
+/* The clock was set back by so much. */
+void tg_limiter_shift(struct tg_limiter *l, int64_t by_ms);
 
 #endif

@@ -52,6 +52,7 @@ struct tg_dispatch {
     struct tg_marks *marks;
     struct target *targets;
     uint32_t target_count;
+    int64_t fed_ms; /* the clock at the engine's last step */
     struct tg_actions actions;
     size_t action_next;
     bool carrying; /* actions are being carried out: nested steps append */
@@ -235,7 +236,8 @@ static void feed(struct tg_dispatch *d, const struct tg_engine_event *ev)
     if (d->failed) {
         return;
     }
-    if (tg_engine_step(d->engine, ev, now_ms(), &d->actions) != 0) {
+    d->fed_ms = now_ms();
+    if (tg_engine_step(d->engine, ev, d->fed_ms, &d->actions) != 0) {
         tg_log(TG_LOG_WARN, "dispatch", "event %d for posting %" PRId64 " does not fit, ignored",
                (int)ev->kind, ev->id);
         return;
@@ -254,11 +256,15 @@ static void feed(struct tg_dispatch *d, const struct tg_engine_event *ev)
     d->carrying = false;
 }
 
-/* Actions the engine kept back because the array was full, and timers that are due. */
+/* Actions the engine kept back because the array was full, and timers that are due. A clock that
+ * was set back is told at once: the engine moves its timers with it. */
 static void pump(struct tg_dispatch *d)
 {
     const struct tg_engine_event tick = {.kind = TG_EV_TICK};
 
+    if (now_ms() < d->fed_ms) {
+        feed(d, &tick);
+    }
     for (int i = 0; i < PUMP_MAX && tg_engine_wake_ms(d->engine) <= now_ms(); i++) {
         feed(d, &tick);
     }

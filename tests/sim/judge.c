@@ -93,6 +93,24 @@ void sim_judge_send(struct sim *s, uint32_t row, const struct tg_action *a)
     }
 }
 
+void sim_judge_clock_back(struct sim *s, int64_t by_ms)
+{
+    bool open = false;
+
+    for (size_t i = 0; i < s->row_count; i++) {
+        struct sim_row *r = &s->rows[i];
+
+        r->not_before_ms -= r->not_before_ms != 0 ? by_ms : 0;
+        open = open || (r->held && (r->told == TG_POSTING_RETRY || r->told == TG_POSTING_IN_DOUBT));
+    }
+    for (size_t i = 0; i < s->place_count; i++) {
+        s->places[i].not_before_ms -= s->places[i].not_before_ms != 0 ? by_ms : 0;
+    }
+    if (open && s->alive && by_ms > 3600000) {
+        sim_see(s, SIM_SEEN_JUMP_BACK_DAYS);
+    }
+}
+
 static void judge_row(struct sim *s, const struct sim_row *r)
 {
     const bool exception = r->state == TG_POSTING_EXCEPTION;
@@ -138,6 +156,10 @@ void sim_judge_end(struct sim *s)
         if (tg_decimal_cmp(owed[i], s->places[i].book) != 0) {
             sim_fault(s, "destination %zu: the book and the journal differ", i);
         }
+    }
+    if (!s->failed && !s->calm_run && s->now_ms - s->calm_ms > SIM_SETTLE_MAX_MS) {
+        sim_fault(s, "something waited: all is done only %lld ms after the last fault",
+                  (long long)(s->now_ms - s->calm_ms));
     }
     if (!s->failed && (s->engine == NULL || !s->alive)) {
         sim_fault(s, "the process is not there at the end");

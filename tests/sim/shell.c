@@ -246,12 +246,15 @@ void sim_shell_feed(struct sim *s, const struct tg_engine_event *ev)
         sim_see(s, SIM_SEEN_NO_ROOM);
     }
     s->actions.count = begin;
-    if (tg_engine_step(s->engine, ev, sim_wall_ms(s), &s->actions) != 0) {
+    if (s->mutation != SIM_MUTATION_CLOCK_HELD || sim_wall_ms(s) > s->shown_ms) {
+        s->shown_ms = sim_wall_ms(s);
+    }
+    if (tg_engine_step(s->engine, ev, s->shown_ms, &s->actions) != 0) {
         sim_fault(s, "the engine refuses event %d of posting %lld", (int)ev->kind,
                   (long long)ev->id);
         return;
     }
-    if (tg_engine_check(s->engine, sim_wall_ms(s), &err) != 0) {
+    if (tg_engine_check(s->engine, s->shown_ms, &err) != 0) {
         sim_fault(s, "invariant: %s", err.text);
         return;
     }

@@ -27,6 +27,8 @@
 #define SIM_START_MS INT64_C(1790000000000)
 #define SIM_NET_LATE_MAX_MS 120000  /* a request may be this late */
 #define SIM_EXEC_LATE_MAX_MS 180000 /* and be worked on this long */
+#define SIM_JUMP_BACK_MAX_MS (INT64_C(5) * 24 * 3600 * 1000)
+#define SIM_SETTLE_MAX_MS 10800000  /* once calm, all is done within this */
 #define SIM_TTL_MARGIN_MS 300000    /* a true ttl is longer than the declared one by this */
 
 /* X(enumerator, what the shell or a connector does wrong) */
@@ -46,7 +48,8 @@
     X(CLAIMS_UNIQUE, "declares unique for a destination that does not dedupe")                     \
     X(TTL_TOO_LONG, "declares an idempotency ttl that never ends")                                 \
     X(TOO_MANY, "configures more concurrency than there is")                                       \
-    X(MARKED_TWICE, "reports a mark twice")
+    X(MARKED_TWICE, "reports a mark twice")                                                        \
+    X(CLOCK_HELD, "holds the clock it shows until a jump back is made up")
 
 #define SIM_MUTATION_ENUM(name, what) SIM_MUTATION_##name,
 enum sim_mutation { SIM_MUTATION_TABLE(SIM_MUTATION_ENUM) SIM_MUTATION_COUNT };
@@ -75,6 +78,7 @@ enum sim_mutation { SIM_MUTATION_TABLE(SIM_MUTATION_ENUM) SIM_MUTATION_COUNT };
     X(TAKEN_BACK, "sent marks taken back before the first byte")                                   \
     X(JUMP_FORWARD, "clock jumps forward")                                                         \
     X(JUMP_BACK, "clock jumps back")                                                               \
+    X(JUMP_BACK_DAYS, "clock jumps back by up to days, with postings open")                                                               \
     X(NO_ROOM, "steps with hardly any room for actions")                                           \
     X(USED_UP, "exceptions attempts_used_up")                                                      \
     X(UNKNOWN, "exceptions outcome_unknown")                                                       \
@@ -184,6 +188,8 @@ struct sim {
     bool calm;      /* no more faults */
     int64_t now_ms; /* true */
     int64_t skew_ms;
+    int64_t shown_ms; /* the clock at the last step; used by a mutation */
+    int64_t calm_ms;  /* true time from which nothing goes wrong */
     unsigned epoch;
     unsigned steps;
     unsigned order;
@@ -244,6 +250,8 @@ void sim_place_land(struct sim *s, uint32_t request);
 void sim_judge_mark(struct sim *s, const struct tg_action *a);
 void sim_judge_send(struct sim *s, uint32_t row, const struct tg_action *a);
 void sim_judge_cancel(struct sim *s, uint32_t row); /* it was granted */
+/* What must not come before its hour: the hour moves with the clock. */
+void sim_judge_clock_back(struct sim *s, int64_t by_ms);
 void sim_judge_end(struct sim *s);
 
 #endif

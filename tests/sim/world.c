@@ -198,7 +198,14 @@ static void make_faults(struct sim *s)
     for (uint64_t k = sim_below(s, 3); k > 0; k--) {
         sim_at(s, sim_between(s, s->now_ms, until_ms), SIM_EV_JUMP, 0, 0, -sim_between(s, 1, 2000));
     }
-    if (sim_below(s, 2) == 0) {
+    /* After a restart the age of a key is only as good as the clock: days are for one process. */
+    if (sim_below(s, 4) == 0) {
+        s->crashes = 0;
+        for (uint64_t k = sim_between(s, 1, 3) > 2 ? 2 : 1; k > 0; k--) {
+            sim_at(s, sim_between(s, s->now_ms, s->now_ms + 600000), SIM_EV_JUMP, 0, 0,
+                   -sim_between(s, 2001, SIM_JUMP_BACK_MAX_MS));
+        }
+    } else if (sim_below(s, 2) == 0) {
         sim_at(s, s->now_ms + sim_between(s, 0, 60000), SIM_EV_STOP, 0, 0, 0);
     }
     sim_at(s, until_ms, SIM_EV_CALM, 0, 0, 0);
@@ -243,6 +250,7 @@ static void calm_down(struct sim *s)
 {
     sim_trace(s, "calm");
     s->calm = true;
+    s->calm_ms = s->now_ms;
     s->crashes = 0;
     for (uint32_t i = 0; i < s->place_count; i++) {
         s->places[i].down = false;
@@ -254,9 +262,22 @@ static void calm_down(struct sim *s)
 
 static void jump(struct sim *s, int64_t by_ms)
 {
+    const struct tg_engine_event tick = {.kind = TG_EV_TICK};
+    const bool days =
+        by_ms < -2000; /* the loop turns before and after it, as it does each second */
+
+    if (days && s->alive) {
+        sim_shell_feed(s, &tick);
+    }
     sim_trace(s, "clock jumps by %lld", (long long)by_ms);
     sim_see(s, by_ms > 0 ? SIM_SEEN_JUMP_FORWARD : SIM_SEEN_JUMP_BACK);
     s->skew_ms += by_ms;
+    if (by_ms < 0) {
+        sim_judge_clock_back(s, -by_ms);
+    }
+    if (days && s->alive) {
+        sim_shell_feed(s, &tick);
+    }
 }
 
 static void happen(struct sim *s, const struct sim_event *ev)

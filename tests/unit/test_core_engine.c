@@ -439,6 +439,103 @@ static void clock_back_keeps_no_one_waiting(void **state)
     rig_close(&rig);
 }
 
+#define DAY_MS INT64_C(86400000)
+
+/* A retry, a look-up, a breaker and a Retry-After: each waits as long as it would have. */
+static void clock_back_moves_what_waits(void **state)
+{
+    int64_t wait_ms;
+
+    (void)state;
+    open_one(TG_DEDUPE_UNIQUE, 4);
+    rig_send(&rig, 1);
+    rig_outcome(&rig, 1, TG_OUTCOME_DOWN);
+    rig_marked(&rig, 1);
+    wait_ms = tg_engine_wake_ms(rig.engine) - rig.now_ms;
+    assert_in_range(wait_ms, 1, TG_RETRY_BASE_MS);
+    rig_tick(&rig, -DAY_MS);
+    assert_int_equal(tg_engine_wake_ms(rig.engine) - rig.now_ms, wait_ms);
+    rig_wake(&rig);
+    rig_expect_mark(&rig, 0, 1, TG_POSTING_RETRY, TG_POSTING_READY, 0);
+    rig_expect_mark(&rig, 1, 1, TG_POSTING_READY, TG_POSTING_SENT, 1);
+    rig_marked(&rig, 1);
+    rig_marked(&rig, 1);
+    rig_outcome(&rig, 1, TG_OUTCOME_IN_DOUBT);
+    rig_marked(&rig, 1);
+    wait_ms = tg_engine_wake_ms(rig.engine) - rig.now_ms;
+    rig_tick(&rig, -3 * DAY_MS);
+    assert_int_equal(tg_engine_wake_ms(rig.engine) - rig.now_ms, wait_ms);
+    rig_wake_lookup(&rig, 1);
+    rig_close(&rig);
+}
+
+static void clock_back_moves_a_mark_not_yet_given_out(void **state)
+{
+    (void)state;
+    open_one(TG_DEDUPE_UNIQUE, 4);
+    rig_send(&rig, 1);
+    rig.filled = TG_ACTIONS_MAX; /* no room: the mark to retry waits inside */
+    assert_int_equal(rig_try_outcome(&rig, 1, TG_OUTCOME_THROTTLED, 60000), 0);
+    rig.filled = 0;
+    rig_tick(&rig, -DAY_MS);
+    rig_expect_mark(&rig, 0, 1, TG_POSTING_SENT, TG_POSTING_RETRY, 0);
+    assert_int_equal(rig_action(&rig, 0)->due_ms, rig.now_ms + 60000);
+    rig_marked(&rig, 1);
+    assert_int_equal(tg_engine_wake_ms(rig.engine), rig.now_ms + 60000);
+    rig_close(&rig);
+}
+
+/* An event that does not fit changes nothing, also when it comes with an earlier time. */
+static void clock_back_with_a_wrong_event(void **state)
+{
+    int64_t wake_ms;
+
+    (void)state;
+    open_one(TG_DEDUPE_UNIQUE, 4);
+    rig_send(&rig, 1);
+    rig_outcome(&rig, 1, TG_OUTCOME_DOWN);
+    rig_marked(&rig, 1);
+    wake_ms = tg_engine_wake_ms(rig.engine);
+    rig.now_ms -= DAY_MS;
+    assert_int_equal(rig_try_marked(&rig, 99), -1);
+    rig.now_ms += DAY_MS;
+    assert_int_equal(tg_engine_wake_ms(rig.engine), wake_ms);
+    rig_close(&rig);
+}
+
+/* Set back while the process was down: the journal's times are ahead of the clock. */
+static void clock_back_before_the_start(void **state)
+{
+    struct tg_engine_event ev = {.kind = TG_EV_LOADED,
+                                 .posting = {.id = 1, .state = TG_POSTING_RETRY, .attempt = 2}};
+
+    (void)state;
+    open_one(TG_DEDUPE_UNIQUE, 4);
+    ev.posting.first_sent_ms = rig.now_ms + 2 * DAY_MS;
+    ev.posting.due_ms = ev.posting.first_sent_ms + 30000;
+    assert_int_equal(rig_step(&rig, &ev), 0);
+    assert_int_equal(tg_engine_wake_ms(rig.engine), rig.now_ms + 30000);
+    rig_close(&rig);
+}
+
+/* The key's age does not shrink with the clock, else what was forgotten were sent again. */
+static void clock_back_keeps_the_age_of_a_key(void **state)
+{
+    (void)state;
+    open_one(TG_DEDUPE_IDEMPOTENCY, 4);
+    rig_send(&rig, 1);
+    rig_outcome(&rig, 1, TG_OUTCOME_IN_DOUBT);
+    rig_marked(&rig, 1);
+    rig_tick(&rig, 700000); /* older than its ttl */
+    rig_expect(&rig, 0, TG_ACT_LOOKUP, 1);
+    rig_tick(&rig, -650000);
+    rig_lookup(&rig, 1, TG_LOOKUP_ABSENT);
+    assert_int_equal(rig_count(&rig), 0);
+    assert_int_equal(rig.stats.in_doubt, 1);
+    assert_true(tg_engine_wake_ms(rig.engine) > rig.now_ms);
+    rig_close(&rig);
+}
+
 /* The same seed and the same events give the same actions, to the last bit. */
 static void is_deterministic(void **state)
 {
@@ -519,6 +616,11 @@ int main(void)
         cmocka_unit_test(windows_are_shared),
         cmocka_unit_test(finds_everyone_in_a_full_window),
         cmocka_unit_test(clock_back_keeps_no_one_waiting),
+        cmocka_unit_test(clock_back_moves_what_waits),
+        cmocka_unit_test(clock_back_moves_a_mark_not_yet_given_out),
+        cmocka_unit_test(clock_back_with_a_wrong_event),
+        cmocka_unit_test(clock_back_before_the_start),
+        cmocka_unit_test(clock_back_keeps_the_age_of_a_key),
         cmocka_unit_test(is_deterministic),
         cmocka_unit_test(no_destinations),
     };

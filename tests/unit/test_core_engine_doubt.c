@@ -239,7 +239,22 @@ static void idempotency_on_a_clock_set_back(void **state)
     open_one(TG_DEDUPE_IDEMPOTENCY, 1);
     into_doubt(7);
     rig_wake_lookup(&rig, 7);
-    rig.now_ms = RIG_T0 - 1; /* before its first send: the age is not known */
+    rig.now_ms = RIG_T0 - 1; /* it saw the clock go back, so it still knows the age */
+    rig_lookup(&rig, 7, TG_LOOKUP_ABSENT);
+    rig_expect_mark(&rig, 1, 7, TG_POSTING_READY, TG_POSTING_SENT, 2);
+    rig_close(&rig);
+}
+
+static void idempotency_on_a_clock_set_back_before_the_start(void **state)
+{
+    struct tg_engine_event ev = {.kind = TG_EV_LOADED,
+                                 .posting = {.id = 7, .state = TG_POSTING_IN_DOUBT, .attempt = 1}};
+
+    (void)state;
+    open_one(TG_DEDUPE_IDEMPOTENCY, 1);
+    ev.posting.first_sent_ms = RIG_T0 + 86400000; /* the age is not known */
+    assert_int_equal(rig_step(&rig, &ev), 0);
+    rig_wake_lookup(&rig, 7);
     rig_lookup(&rig, 7, TG_LOOKUP_ABSENT);
     rig_expect_none(&rig);
     rig_close(&rig);
@@ -403,6 +418,7 @@ int main(void)
         cmocka_unit_test(idempotency_that_passed_while_waiting),
         cmocka_unit_test(idempotency_that_passed_in_the_journal),
         cmocka_unit_test(idempotency_on_a_clock_set_back),
+        cmocka_unit_test(idempotency_on_a_clock_set_back_before_the_start),
         cmocka_unit_test(doubt_outlives_a_later_answer),
         cmocka_unit_test(rejection_in_doubt_is_not_definite),
         cmocka_unit_test(resends_are_counted),
