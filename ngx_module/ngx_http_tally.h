@@ -70,6 +70,7 @@ typedef struct ngx_http_tally_issuer_s  ngx_http_tally_issuer_t;
 typedef struct ngx_http_tally_secret_s  ngx_http_tally_secret_t;
 typedef struct ngx_http_tally_op_s      ngx_http_tally_op_t;
 typedef struct ngx_http_tally_ctx_s     ngx_http_tally_ctx_t;
+typedef struct ngx_http_tally_call_s    ngx_http_tally_call_t;
 
 
 /*
@@ -256,6 +257,18 @@ typedef enum {
 } ngx_http_tally_outcome_e;
 
 
+/*
+ * A bucket that this request has paid (or that Redis, being away, was not
+ * asked about), and what it said then.
+ */
+
+typedef struct {
+    ngx_http_tally_redis_t      *redis;
+    unsigned char                digest[TG_IDEM_DIGEST_BYTES];
+    struct tg_rate_state         state;
+} ngx_http_tally_paid_t;
+
+
 struct ngx_http_tally_ctx_s {
     ngx_http_request_t          *request;
     ngx_http_tally_state_e       state;
@@ -292,7 +305,8 @@ struct ngx_http_tally_ctx_s {
     ngx_str_t                    idem_key;       /* empty: none */
 
     /* the one script call */
-    ngx_http_tally_loc_conf_t   *policy;         /* the rates it paid, if any */
+    ngx_http_tally_call_t       *call;           /* of PRECONTENT */
+    ngx_array_t                 *paid;           /* ..._paid_t; NULL: none */
     ngx_http_tally_op_t         *op;             /* while WAITING */
     ngx_http_tally_outcome_e     outcome;
     struct tg_admit_reply        reply;
@@ -440,6 +454,7 @@ char *ngx_http_tally_redis(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_tally_issuer(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_tally_auth(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_tally_scope(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+char *ngx_http_tally_tenant(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_tally_secret(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_tally_secrets(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 char *ngx_http_tally_signature(ngx_conf_t *cf, ngx_command_t *cmd,
@@ -533,24 +548,40 @@ ngx_uint_t ngx_http_tally_link_ready(ngx_http_tally_redis_t *redis);
 
 /* ---- _admit.c: arguments of the script, and its reply ---- */
 
-typedef struct {
+struct ngx_http_tally_call_s {
     int                          argc;
     const char                 **argv;          /* EVALSHA sha nkeys ... */
     size_t                      *argvlen;
     size_t                       nrates;        /* in the call */
     uint32_t                     skipped;       /* bit i: conf's rate i, not */
-} ngx_http_tally_call_t;
+    uint32_t                     paid;          /* of these: paid before */
+    unsigned char                digest[TG_RATES_MAX][TG_IDEM_DIGEST_BYTES];
+};
 
 /*
  * Builds the call in r->pool, but for argv[0] and argv[1], which op_start
- * fills in.  NGX_OK, NGX_ERROR, or NGX_DECLINED (*code).
+ * fills in.  A rate whose key is empty or whose bucket is in ctx->paid is
+ * left out.  NGX_OK, NGX_ERROR, or NGX_DECLINED (*code).
  */
 ngx_int_t ngx_http_tally_admit_build(ngx_http_request_t *r,
     ngx_http_tally_ctx_t *ctx, ngx_http_tally_call_t *call,
     enum tg_problem_code *code, ngx_str_t *detail);
 
 
+/* The entry of ctx->paid for rate i of the call, or NULL. */
+ngx_http_tally_paid_t *ngx_http_tally_find_paid(ngx_http_tally_ctx_t *ctx,
+    ngx_http_tally_redis_t *redis, ngx_http_tally_call_t *call, ngx_uint_t i);
+
+
 /* ---- _op.c ---- */
+
+/*
+ * ctx->reply by the order of the location's rates: those of the call from
+ * reply, those paid before as they were then, the others as untouched.
+ */
+void ngx_http_tally_op_spread(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx, ngx_http_tally_call_t *call,
+    struct tg_admit_reply *reply);
 
 /*
  * Sends the script call for ctx and arms the deadline.  call must live in

@@ -37,8 +37,6 @@ static void ngx_http_tally_op_reply(redisAsyncContext *ac, void *reply,
     void *data);
 static ngx_http_tally_outcome_e ngx_http_tally_op_decode(
     ngx_http_tally_op_t *op, redisReply *reply);
-static void ngx_http_tally_op_spread(ngx_http_tally_op_t *op,
-    struct tg_admit_reply *reply);
 static ngx_http_tally_outcome_e ngx_http_tally_op_error(
     ngx_http_tally_op_t *op, redisReply *reply);
 static void ngx_http_tally_op_arm(ngx_http_tally_link_t *link);
@@ -367,7 +365,7 @@ ngx_http_tally_op_decode(ngx_http_tally_op_t *op, redisReply *reply)
         return NGX_HTTP_TALLY_OP_BUSY;
     }
 
-    ngx_http_tally_op_spread(op, &decoded);
+    ngx_http_tally_op_spread(op->request, op->ctx, op->call, &decoded);
     op->link->told = NULL;
 
     return NGX_HTTP_TALLY_OP_REPLY;
@@ -382,24 +380,24 @@ odd:
 }
 
 
-/* the reply's rates by the location's order; one not asked is untouched */
-
-static void
-ngx_http_tally_op_spread(ngx_http_tally_op_t *op, struct tg_admit_reply *reply)
+void
+ngx_http_tally_op_spread(ngx_http_request_t *r, ngx_http_tally_ctx_t *ctx,
+    ngx_http_tally_call_t *call, struct tg_admit_reply *reply)
 {
     ngx_uint_t                  i, n;
+    ngx_http_tally_paid_t      *paid;
     ngx_http_tally_rate_t      *rate;
     struct tg_admit_reply      *out;
     ngx_http_tally_loc_conf_t  *conf;
 
-    out = &op->ctx->reply;
+    out = &ctx->reply;
     *out = *reply;
 
-    if (op->call->skipped == 0) {
+    if (call->skipped == 0) {
         return;
     }
 
-    conf = ngx_http_get_module_loc_conf(op->request, ngx_http_tally_module);
+    conf = ngx_http_get_module_loc_conf(r, ngx_http_tally_module);
 
     rate = conf->rates->elts;
 
@@ -408,7 +406,15 @@ ngx_http_tally_op_spread(ngx_http_tally_op_t *op, struct tg_admit_reply *reply)
 
     for (i = 0, n = 0; i < conf->rates->nelts; i++) {
 
-        if (op->call->skipped & (1U << i)) {
+        paid = (call->paid & (1U << i))
+               ? ngx_http_tally_find_paid(ctx, conf->redis, call, i) : NULL;
+
+        if (paid) {
+            out->rates[i] = paid->state;
+            continue;
+        }
+
+        if (call->skipped & (1U << i)) {
             out->rates[i].remaining = rate[i].rate.capacity;
             out->rates[i].reset_us = 0;
             out->rates[i].retry_after_us = 0;

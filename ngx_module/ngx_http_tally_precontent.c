@@ -5,19 +5,17 @@
  *   start    -> (body -> signature ->) op_start -> suspended
  *   resumed  -> passed, or refused here
  *
- * A request pays the rates of one policy once.  An internal redirect
- * (error_page, try_files, X-Accel-Redirect) starts the phases again, with
- * r->ctx zeroed; ctx->policy survives and says what is paid.  It is not
- * enough that the request is internal: a redirect into a location with
- * other rates pays those.
+ * A request pays a bucket once.  An internal redirect (error_page,
+ * try_files, X-Accel-Redirect) starts the phases again, with r->ctx zeroed;
+ * ctx->paid survives and says what is paid.  It is not enough that the
+ * request is internal: a redirect into a location with other rates pays
+ * those, and one into a location with a signature is verified there.
  */
 
 
 #include "ngx_http_tally_link.h"
 
 
-static ngx_uint_t ngx_http_tally_precontent_paid(ngx_http_tally_ctx_t *ctx,
-    ngx_http_tally_loc_conf_t *conf);
 static ngx_int_t ngx_http_tally_precontent_read(ngx_http_request_t *r,
     ngx_http_tally_ctx_t *ctx);
 static void ngx_http_tally_precontent_body(ngx_http_request_t *r);
@@ -31,6 +29,10 @@ static ngx_int_t ngx_http_tally_precontent_decide(ngx_http_request_t *r,
 static ngx_int_t ngx_http_tally_precontent_away(ngx_http_request_t *r,
     ngx_http_tally_ctx_t *ctx);
 static ngx_int_t ngx_http_tally_precontent_pass(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx, ngx_uint_t checked);
+static void ngx_http_tally_precontent_nothing(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx, ngx_http_tally_call_t *call);
+static ngx_int_t ngx_http_tally_precontent_pay(ngx_http_request_t *r,
     ngx_http_tally_ctx_t *ctx, ngx_uint_t checked);
 static ngx_int_t ngx_http_tally_precontent_fault(ngx_http_request_t *r,
     ngx_http_tally_ctx_t *ctx);
@@ -70,12 +72,8 @@ ngx_http_tally_precontent_handler(ngx_http_request_t *r)
     case NGX_HTTP_TALLY_DECIDED:
         return ngx_http_tally_precontent_decide(r, ctx);
 
-    default: /* START, ADMITTED, or ANSWERED under an earlier policy */
+    default: /* START, ADMITTED */
         break;
-    }
-
-    if (ngx_http_tally_precontent_paid(ctx, conf)) {
-        return NGX_DECLINED;
     }
 
     if ((conf->auth || conf->signature)
@@ -94,26 +92,6 @@ ngx_http_tally_precontent_handler(ngx_http_request_t *r)
     }
 
     return ngx_http_tally_precontent_call(r, ctx);
-}
-
-
-static ngx_uint_t
-ngx_http_tally_precontent_paid(ngx_http_tally_ctx_t *ctx,
-    ngx_http_tally_loc_conf_t *conf)
-{
-    if (ctx->policy == NULL) {
-        return 0;
-    }
-
-    if (ctx->policy == conf) {
-        return 1;
-    }
-
-    /* inherited from the same place: the same rates, paid already */
-
-    return ctx->policy->rates == conf->rates
-           && ctx->policy->redis == conf->redis
-           && !conf->signature;
 }
 
 
@@ -202,6 +180,8 @@ ngx_http_tally_precontent_call(ngx_http_request_t *r,
 
     conf = ngx_http_get_module_loc_conf(r, ngx_http_tally_module);
 
+    ctx->call = NULL;
+
     if (conf->rates == NULL || conf->redis == NULL) {
         return ngx_http_tally_precontent_pass(r, ctx, 1);
     }
@@ -216,12 +196,13 @@ ngx_http_tally_precontent_call(ngx_http_request_t *r,
 
     if (rc == NGX_OK && call->nrates == 0) {
 
-        /* the keys of all rates are empty: there is nothing to count */
+        ngx_http_tally_precontent_nothing(r, ctx, call);
 
         return ngx_http_tally_precontent_pass(r, ctx, 1);
     }
 
     if (rc == NGX_OK) {
+        ctx->call = call;
         rc = ngx_http_tally_op_start(r, ctx, call);
     }
 
@@ -338,7 +319,10 @@ static ngx_int_t
 ngx_http_tally_precontent_pass(ngx_http_request_t *r,
     ngx_http_tally_ctx_t *ctx, ngx_uint_t checked)
 {
-    ctx->policy = ngx_http_get_module_loc_conf(r, ngx_http_tally_module);
+    if (ngx_http_tally_precontent_pay(r, ctx, checked) != NGX_OK) {
+        return ngx_http_tally_precontent_fault(r, ctx);
+    }
+
     ctx->state = NGX_HTTP_TALLY_ANSWERED;
 
     ngx_str_set(&ctx->decision, "passed");
@@ -353,6 +337,88 @@ ngx_http_tally_precontent_pass(ngx_http_request_t *r,
     ngx_http_tally_count(NGX_HTTP_TALLY_METRIC_PASSED);
 
     return NGX_DECLINED;
+}
+
+
+/*
+ * The keys of all rates are empty, or the buckets are paid: no call.  The
+ * answer shows these rates, and not those of an earlier location.
+ */
+
+static void
+ngx_http_tally_precontent_nothing(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx, ngx_http_tally_call_t *call)
+{
+    struct tg_admit_reply  reply;
+
+    if (ctx->outcome != NGX_HTTP_TALLY_OP_REPLY) {
+        return;
+    }
+
+    if (call->paid == 0) {
+        ctx->outcome = NGX_HTTP_TALLY_OP_PENDING;
+        return;
+    }
+
+    ngx_memzero(&reply, sizeof(struct tg_admit_reply));
+    reply.verdict = TG_VERDICT_ACCEPTED;
+
+    ngx_http_tally_op_spread(r, ctx, call, &reply);
+}
+
+
+/* what the call asked for is not asked for again, whoever answered */
+
+static ngx_int_t
+ngx_http_tally_precontent_pay(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx, ngx_uint_t checked)
+{
+    ngx_uint_t                  i;
+    ngx_http_tally_rate_t      *rate;
+    ngx_http_tally_paid_t      *paid;
+    ngx_http_tally_loc_conf_t  *conf;
+
+    if (ctx->call == NULL) {
+        return NGX_OK;
+    }
+
+    conf = ngx_http_get_module_loc_conf(r, ngx_http_tally_module);
+    rate = conf->rates->elts;
+
+    if (ctx->paid == NULL) {
+        ctx->paid = ngx_array_create(r->pool, conf->rates->nelts,
+                                     sizeof(ngx_http_tally_paid_t));
+        if (ctx->paid == NULL) {
+            return NGX_ERROR;
+        }
+    }
+
+    for (i = 0; i < conf->rates->nelts; i++) {
+
+        if (ctx->call->skipped & (1U << i)) {
+            continue;
+        }
+
+        paid = ngx_array_push(ctx->paid);
+        if (paid == NULL) {
+            return NGX_ERROR;
+        }
+
+        paid->redis = conf->redis;
+        ngx_memcpy(paid->digest, ctx->call->digest[i], TG_IDEM_DIGEST_BYTES);
+
+        if (checked) {
+            paid->state = ctx->reply.rates[i];
+
+        } else {
+            ngx_memzero(&paid->state, sizeof(struct tg_rate_state));
+            paid->state.remaining = rate[i].rate.capacity;
+        }
+    }
+
+    ctx->call = NULL;
+
+    return NGX_OK;
 }
 
 

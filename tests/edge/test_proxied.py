@@ -1,4 +1,5 @@
 """Proxied locations: the rate is charged once, after access checks, and shows in the answer."""
+import re
 import uuid
 
 import pytest
@@ -28,6 +29,19 @@ def config(e, **kw):
                               proxy_pass http://127.0.0.1:{e.port}/missing; }}
         location = /fallback {{ tally_auth main; tally_rate 6r/h burst=4 name=err;
                                 proxy_pass {up}; }}
+        location = /errors-more {{ tally_auth main; tally_rate 6r/h burst=4 name=err;
+                              error_page 404 = /more; proxy_intercept_errors on;
+                              proxy_pass http://127.0.0.1:{e.port}/missing; }}
+        location = /more {{ tally_auth main; tally_rate 6r/h burst=4 name=err;
+                            tally_rate 6r/h burst=1 name=more; proxy_pass {up}; }}
+        location = /errors-key {{ tally_auth main; tally_rate 6r/h burst=0 key=$arg_who name=who;
+                             error_page 404 = /next?next=$arg_next; proxy_intercept_errors on;
+                             proxy_pass http://127.0.0.1:{e.port}/missing; }}
+        location = /next {{ tally_auth main; tally_rate 6r/h burst=0 key=$arg_next name=who;
+                             proxy_pass {up}; }}
+        location = /asks {{ tally_auth main; auth_request /asked; proxy_pass {up}; }}
+        location = /asked {{ internal; tally_auth main; tally_scope all nobody:has;
+                             tally_rate 6r/h burst=0 name=asked; proxy_pass {up}; }}
         location = /priced {{ tally_auth main; tally_rate 10r/h burst=9 cost=$arg_cost;
                               proxy_pass {up}; }}
         location = /keyed {{ tally_auth main; tally_rate 6r/h burst=0 key=$arg_who name=who;
@@ -38,6 +52,9 @@ def config(e, **kw):
         location = /tenant {{ tally_tenant $arg_t; tally_auth main; proxy_pass {up}; }}
         location = /body {{ tally_tenant acme; tally_signature standard secret=acme/psa;
                             proxy_pass http://127.0.0.1:{e.port}/echo; }}
+        location = /failure {{ tally_tenant acme;
+                               tally_signature standard secret=acme/psa failure=400;
+                               proxy_pass http://127.0.0.1:{e.port}/echo; }}
         location = /echo {{ return 200 "$content_length"; }}
         location = /off {{ tally_auth off; return 200 open; }}
     """, **kw)
@@ -93,11 +110,47 @@ def test_denied_requests_are_not_charged(edge, client):
     assert len(list(edge.admin.scan_iter("tg:*rate*"))) == rates
 
 
+def left(answer, name):
+    """What RateLimit says is left of one rate."""
+    return int(re.search(rf'"{name}";r=(-?\d+)', answer.headers["ratelimit"])[1])
+
+
+@pytest.mark.valgrind
 def test_error_page_is_charged_once_per_location(edge, client):
+    """Both locations have the bucket "err": a request that passes both pays it once, 5 fit."""
     who = f"c-{uuid.uuid4()}"
-    answers = [get(edge, client, "/errors", who=who).status_code for _ in range(5)]
-    assert answers[0] in (200, 404)
-    assert 500 not in answers
+    answers = [get(edge, client, "/errors", who=who) for _ in range(6)]
+    assert [a.status_code for a in answers] == [200] * 5 + [429]
+    assert [left(a, "err") for a in answers[:5]] == [4, 3, 2, 1, 0]
+
+
+def test_another_rate_of_the_next_location_is_charged(edge, client):
+    """The second location has the first one's bucket, paid, and one of its own, of 2."""
+    who = f"c-{uuid.uuid4()}"
+    answers = [get(edge, client, "/errors-more", who=who) for _ in range(3)]
+    assert [a.status_code for a in answers] == [200, 200, 429]
+    assert [(left(a, "err"), left(a, "more")) for a in answers[:2]] == [(4, 1), (3, 0)]
+    assert answers[2].json()["violated-policies"] == ["more"]
+    # the third paid "err" in the first location before "more" refused it: 2 of 5 are left
+    assert [get(edge, client, "/errors", who=who).status_code for _ in range(3)] == [200, 200, 429]
+
+
+def test_another_client_of_the_next_location_is_charged(edge, client):
+    """The same name with another key is another bucket."""
+    one, two = uuid.uuid4(), uuid.uuid4()
+    assert get(edge, client, f"/errors-key?who={one}&next={two}").status_code == 200
+    assert get(edge, client, f"/keyed?who={two}").status_code == 429
+    assert get(edge, client, f"/keyed?who={one}").status_code == 429
+
+
+def test_subrequests_are_not_checked(edge, client):
+    """As documented: what a checked location asks for with a subrequest passes tally_auth and
+    tally_rate unseen, and what only subrequests reach is closed with "internal"."""
+    who = f"c-{uuid.uuid4()}"
+    assert get(edge, client, "/asks", who=who).status_code == 200
+    assert [get(edge, client, "/asks", who=who).status_code for _ in range(2)] == [200, 200]
+    assert get(edge, client, "/asked", who=who).status_code == 404
+    assert client.get("/asks").status_code == 401
 
 
 def test_cost(edge, client):
@@ -130,6 +183,15 @@ def test_signed_and_proxied(edge, client):
     assert (answer.status_code, answer.text) == (200, str(len(body)))
     bad = sign.webhook_headers(sign.new_secret(), "m-1", body)
     assert_problem(client.post("/body", content=body, headers=bad), 401, "signature_invalid")
+
+
+def test_failure_of_a_signature_has_the_status_it_was_given(edge, client):
+    body = edge.event()
+    good = sign.webhook_headers(edge.secret, f"m-{uuid.uuid4().hex}", body)
+    assert client.post("/failure", content=body, headers=good).status_code == 200
+    bad = sign.webhook_headers(sign.new_secret(), "m-1", body)  # found after the body
+    assert_problem(client.post("/failure", content=body, headers=bad), 400, "signature_invalid")
+    assert_problem(client.post("/failure", content=body), 400, "signature_invalid")  # before it
 
 
 def test_auth_off(edge, client):
