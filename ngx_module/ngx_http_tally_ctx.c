@@ -11,6 +11,7 @@
 #include "ngx_http_tally.h"
 
 
+static void ngx_http_tally_ctx_restart(ngx_http_tally_ctx_t *ctx);
 static void ngx_http_tally_ctx_cleanup(void *data);
 static ngx_int_t ngx_http_tally_set_correlation_id(ngx_http_request_t *r,
     ngx_http_tally_ctx_t *ctx);
@@ -36,12 +37,30 @@ ngx_http_tally_find_ctx(ngx_http_request_t *r)
             if (cln->handler == ngx_http_tally_ctx_cleanup) {
                 ctx = cln->data;
                 ngx_http_set_ctx(r, ctx, ngx_http_tally_module);
+
+                ngx_http_tally_ctx_restart(ctx);
                 break;
             }
         }
     }
 
     return ctx;
+}
+
+
+/*
+ * The phases begin again, maybe in another location: a body half read or a
+ * decision made is of the old one, and says nothing about this one.  What
+ * was paid (ctx->paid) stays.  An op that is out keeps its state, for its
+ * reply is still to come.
+ */
+
+static void
+ngx_http_tally_ctx_restart(ngx_http_tally_ctx_t *ctx)
+{
+    if (ctx->state != NGX_HTTP_TALLY_WAITING) {
+        ctx->state = NGX_HTTP_TALLY_START;
+    }
 }
 
 

@@ -212,6 +212,15 @@ ngx_http_tally_body_take(ngx_http_request_t *r, ngx_http_tally_ctx_t *ctx,
         goto digest;
     }
 
+    /* an error_page of the failed read has led here */
+
+    if (!r->request_body->last_saved
+        && (r->headers_in.chunked || r->headers_in.content_length_n > 0))
+    {
+        ngx_str_set(detail, "the body was not read to its end");
+        return NGX_DECLINED;
+    }
+
     len = 0;
 
     for (cl = r->request_body->bufs; cl; cl = cl->next) {

@@ -229,7 +229,7 @@ ngx_http_tally_signature_table(ngx_http_request_t *r, ngx_str_t *name)
         }
     }
 
-    return secret[0]->table;
+    return mcf->secrets.nelts ? secret[0]->table : NULL;
 }
 
 

@@ -1,11 +1,16 @@
 """Bodies as the network brings them: chunked, pipelined, too large, cut short, slow."""
+import collections
 import json
+import signal
 import socket
 import uuid
 
+import h2.connection
+import h2.events
+import httpx
 import pytest
 
-from tests.edge.conftest import SLOW, assert_problem, curl
+from tests.edge.conftest import SLOW, assert_problem, curl, default_config
 from tests.harness.stack import wait_for
 
 
@@ -169,21 +174,129 @@ def test_head_and_options(edge, client):
                    "method_not_allowed")
 
 
-def test_client_leaves_while_waiting(edge):
-    """Redis holds its answer; the client hangs up; the event is there once, the worker lives."""
+def error_pages(secrets, page):
+    """A configuration whose answer to 413 is another location, where the server's rate holds."""
+    def config(e, **kw):
+        text = default_config(e, server=f"""
+            tally_rate 100r/s burst=100 key=$remote_addr name=address;
+            error_page 413 {page};
+            location = /413.html {{ root {e.dir}; }}
+            location @again {{ tally_auth main; tally_publish cloudevents; }}
+            """, **kw)
+        if not secrets:
+            begin, end = text.index("location ~ ^/hooks/"), text.index("location = /v1/events")
+            text = text[:begin] + text[end:]
+            text = "".join(x for x in text.splitlines(True) if "tally_secrets" not in x)
+        return text
+    return config
+
+
+def send_chunked(edge, h2, first=b""):
+    """A body over the limit that does not say its length; (status, text), None: the stream is reset."""
+    if h2:
+        with edge.client(h2=True) as c:
+            try:
+                a = c.post("/v1/events", content=iter([first] + [b" " * 4096] * 20), headers={
+                    "Authorization": f"Bearer {edge.token()}", "Idempotency-Key": str(uuid.uuid4()),
+                    "Content-Type": "application/cloudevents+json"})
+            except httpx.RemoteProtocolError:
+                return None
+        return a.status_code, a.text
+    with connect(edge) as s:
+        s.sendall(head(edge, "Transfer-Encoding: chunked\r\n"))
+        try:
+            for piece in [first] * bool(first) + [b" " * 4096] * 20:
+                s.sendall(f"{len(piece):x}\r\n".encode() + piece + b"\r\n")
+            s.sendall(b"0\r\n\r\n")
+            answer = read_answer(s.makefile("rb"))
+        except OSError:
+            return None  # it may hang up on us
+    return answer and (answer[0], answer[2].decode())
+
+
+@pytest.mark.valgrind
+@pytest.mark.parametrize("secrets", [True, False], ids=["secrets", "no-secrets"])
+@pytest.mark.parametrize("h2", [False, True], ids=["http1", "http2"])
+def test_too_large_and_an_error_page(make_edge, h2, secrets):
+    """error_page leads into a location with a rate and no signature: its page, and a whole worker."""
+    edge = make_edge(config=error_pages(secrets, "/413.html"))
+    (edge.dir / "413.html").write_text("too much")
     workers, added = edge.nginx.workers(), edge.redis.added()
-    body = edge.event()
-    edge.redis.process.send(19)  # SIGSTOP
+    for _ in range(3):
+        answer = send_chunked(edge, h2)
+        assert answer in ((413, "too much"), None)
+
+    def shown():
+        return [f for f in edge.facts() if f["uri"] == "/413.html"]
+    wait_for(lambda: len(shown()) == 3, 10 * SLOW, "three pages in the log")
+    assert {(f["status"], f["decision"]) for f in shown()} == {(413, "passed")}
+    with edge.client() as c:
+        assert edge.post(c).status_code == 202
+    assert edge.nginx.workers() == workers
+    assert edge.redis.added() == added + 1
+
+
+@pytest.mark.parametrize("h2", [False, True], ids=["http1", "http2"])
+def test_half_a_body_is_not_published(make_edge, h2):
+    """error_page leads to a location that publishes: what was read so far is no event."""
+    edge = make_edge(config=error_pages(True, "= @again"))
+    workers, added = edge.nginx.workers(), edge.redis.added()
+    answer = send_chunked(edge, h2, first=edge.event())
+    if answer:
+        assert answer[0] == 413
+        assert json.loads(answer[1])["code"] == "body_too_large"
+    with edge.client() as c:
+        assert edge.post(c).status_code == 202
+    assert edge.nginx.workers() == workers
+    assert edge.redis.added() == added + 1
+
+
+def leave_h1(edge, key, body):
+    with connect(edge) as s:
+        s.sendall(head(edge, f"Content-Length: {len(body)}\r\n", key=key) + body)
+        s.shutdown(socket.SHUT_WR)
+        s.recv(1)  # the edge has seen both, and hangs up or answers
+
+
+def leave_h2(edge, key, body):
+    """A stream that is reset after its body; the connection goes on."""
+    conn = h2.connection.H2Connection()
+    with socket.create_connection(("127.0.0.1", edge.h2_port), timeout=20 * SLOW) as s:
+        conn.initiate_connection()
+        conn.send_headers(1, [
+            (":method", "POST"), (":path", "/v1/events"), (":scheme", "http"), (":authority", "t"),
+            ("authorization", f"Bearer {edge.token()}"), ("idempotency-key", key),
+            ("content-type", "application/cloudevents+json")])
+        conn.send_data(1, body, end_stream=True)
+        s.sendall(conn.data_to_send())
+        conn.reset_stream(1)
+        conn.ping(b"tally-01")
+        s.sendall(conn.data_to_send())
+        while not any(isinstance(e, h2.events.PingAckReceived)
+                      for e in conn.receive_data(s.recv(65536))):
+            s.sendall(conn.data_to_send())
+
+
+@pytest.mark.valgrind
+@pytest.mark.parametrize("leave", [leave_h1, leave_h2], ids=["http1", "http2"])
+def test_client_leaves_while_waiting(make_edge, leave):
+    """Redis holds its answer and the client leaves: an event that was sent on is there once, never
+    twice, and the worker lives."""
+    edge = make_edge()
+    workers = edge.nginx.workers()
+    keys = [f"left-{uuid.uuid4()}" for _ in range(5)]
+    edge.redis.process.send(signal.SIGSTOP)
     try:
-        for _ in range(5):
-            with connect(edge) as s:
-                s.sendall(head(edge, f"Content-Length: {len(body)}\r\n") + body)
-                s.shutdown(socket.SHUT_WR)
+        for key in keys:
+            leave(edge, key, edge.event(event_id=key))
     finally:
-        edge.redis.process.send(18)  # SIGCONT
+        edge.redis.process.send(signal.SIGCONT)
+
     def accepted():
         with edge.client() as c:
             return edge.post(c).status_code == 202
     wait_for(accepted, 20 * SLOW, "accepts again")
+    stored = collections.Counter(f["key"].decode() for _, _, f in edge.redis.entries())
+    assert [k for k in keys if stored[k]], "no request reached Redis"
+    assert all(stored[k] <= 1 for k in keys), stored
     assert edge.nginx.workers() == workers
-    assert edge.redis.added() >= added + 1
