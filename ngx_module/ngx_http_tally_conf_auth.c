@@ -422,3 +422,35 @@ ngx_http_tally_scope_rule(ngx_conf_t *cf, ngx_command_t *cmd,
 
     return NGX_CONF_OK;
 }
+
+
+char *
+ngx_http_tally_tenant(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
+{
+    ngx_http_tally_loc_conf_t  *lcf = conf;
+
+    ngx_str_t  *words;
+
+    if (lcf->tenant) {
+        return "is duplicate";
+    }
+
+    words = cf->args->elts;
+
+    lcf->tenant = ngx_http_tally_compile(cf, &words[1]);
+    if (lcf->tenant == NULL) {
+        return NGX_CONF_ERROR;
+    }
+
+    /* a constant that is no tenant would refuse every request */
+
+    if (lcf->tenant->lengths == NULL
+        && !tg_str_is_name(ngx_http_tally_tg(&lcf->tenant->value),
+                           TG_TENANT_MAX_BYTES))
+    {
+        return ngx_http_tally_bad(cf, cmd, &words[1], "1 to 64 of A-Z a-z "
+                                  "0-9 . _ -, or a value with variables");
+    }
+
+    return NGX_CONF_OK;
+}

@@ -55,9 +55,9 @@ static ngx_command_t  ngx_http_tally_commands[] = {
 
     { ngx_string("tally_tenant"),
       NGX_HTTP_TALLY_ANY|NGX_CONF_TAKE1,
-      ngx_http_set_complex_value_slot,
+      ngx_http_tally_tenant,
       NGX_HTTP_LOC_CONF_OFFSET,
-      offsetof(ngx_http_tally_loc_conf_t, tenant),
+      0,
       NULL },
 
     { ngx_string("tally_secret"),

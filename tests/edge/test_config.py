@@ -67,6 +67,10 @@ WRONG = [
     ("location", "tally_auth main; tally_scope some a;", ["tally_scope"]),
     ("location", "tally_auth main; tally_scope all;", ["tally_scope"]),
     ("location", "tally_scope all a; return 200;", ["tally_auth"]),
+    ("location", 'tally_tenant ""; tally_auth main; return 200;', ["tally_tenant", "1 to 64"]),
+    ("location", 'tally_tenant "a b";' + PUBLISH, ["tally_tenant", "a b", "1 to 64"]),
+    ("location", f"tally_tenant {'t' * 65};" + PUBLISH, ["tally_tenant", "1 to 64"]),
+    ("location", "tally_tenant a; tally_tenant b;" + PUBLISH, ["tally_tenant", "duplicate"]),
     ("location", "tally_signature nonsense secret=x;", ["nonsense", "standard"]),
     ("location", "tally_signature standard;", ["secret"]),
     ("location", "tally_signature standard secret=x tolerance=long; tally_publish cloudevents;",
@@ -112,6 +116,12 @@ def test_wrong(bare, where, text, names):
     assert emerg, said
     for name in names:
         assert name in emerg[0], emerg[0]
+
+
+@pytest.mark.parametrize("value", ["acme", "A-1_b.c", "t" * 64, "$arg_tenant", "a$arg_tenant"])
+def test_a_tenant_that_can_be_one(bare, value):
+    status, said = check(bare, locations=f"location /right {{ tally_tenant {value}; {PUBLISH} }}")
+    assert status == 0, said
 
 
 def test_secret_file_errors_name_the_line_not_the_secret(bare):
