@@ -92,6 +92,34 @@ static void check_decoders(struct check *k)
     }
 }
 
+struct fixtures {
+    struct check *k;
+    size_t count;
+};
+
+static void on_fixture(void *arg, const char *file, bool passed, const char *message)
+{
+    struct fixtures *f = arg;
+
+    f->count++;
+    if (!passed) {
+        finding(f->k, "rules: fixture %s: %s", file, message != NULL ? message : "failed");
+    }
+}
+
+static void check_fixtures(struct check *k)
+{
+    struct fixtures f = {.k = k};
+    struct tg_error err = {""};
+    int failed = tg_rules_test(k->config->rules.path, on_fixture, &f, &err);
+
+    if (failed < 0) {
+        finding(k, "rules: fixtures: %s", err.text);
+    } else if (failed == 0) {
+        printf("ok: rules %s: %zu fixtures pass\n", k->config->rules.path, f.count);
+    }
+}
+
 static void check_rules(struct check *k)
 {
     struct tg_error err = {""};
@@ -103,6 +131,7 @@ static void check_rules(struct check *k)
     } else {
         printf("ok: rules %s: sha256 %.16s\n", k->config->rules.path, tg_bundle_sha256(bundle));
         tg_rules_free(rules);
+        check_fixtures(k);
     }
     if (bundle != NULL) {
         tg_bundle_unref(bundle);

@@ -34,8 +34,10 @@ static int check_fixtures(const struct tg_config *c, const struct tg_bundle *bun
         return -1;
     }
     if (failed > 0) {
-        return tg_error_set(err, "rules %s: %d fixtures fail, first %s", c->rules.path, failed,
-                            f.first);
+        return tg_error_set(err,
+                            "rules %s: %d fixtures fail (`tallygate rules test` shows each), first "
+                            "%s",
+                            c->rules.path, failed, f.first);
     }
     again = tg_bundle_load(c->rules.path, err);
     if (again == NULL) {
@@ -44,9 +46,7 @@ static int check_fixtures(const struct tg_config *c, const struct tg_bundle *bun
     same = strcmp(tg_bundle_sha256(again), tg_bundle_sha256(bundle)) == 0;
     tg_bundle_unref(again);
     return same ? 0
-                : tg_error_set(err,
-                               "rules %s: files changed while they were tested; send SIGHUP "
-                               "again",
+                : tg_error_set(err, "rules %s: files changed while they were tested; try again",
                                c->rules.path);
 }
 
@@ -68,13 +68,12 @@ static int load_masters(const struct tg_config *c, struct tg_loaded *out, struct
     return 0;
 }
 
-int tg_loaded_load(const struct tg_config *c, bool with_fixtures, struct tg_loaded *out,
-                   struct tg_error *err)
+int tg_loaded_load(const struct tg_config *c, struct tg_loaded *out, struct tg_error *err)
 {
     *out = (struct tg_loaded){0};
     out->bundle = tg_bundle_load(c->rules.path, err);
     if (out->bundle == NULL || load_masters(c, out, err) != 0 ||
-        (with_fixtures && check_fixtures(c, out->bundle, err) != 0)) {
+        check_fixtures(c, out->bundle, err) != 0) {
         tg_loaded_clear(out);
         return -1;
     }

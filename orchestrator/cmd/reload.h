@@ -17,11 +17,11 @@ struct tg_loaded {
 };
 
 /*
- * with_fixtures: the bundle's fixtures must pass, on the very files that were loaded. 0, or -1 with
- * the first thing that is wrong; out is then empty.
+ * The bundle's fixtures must pass, on the very files that were loaded. 0, or -1 with the first
+ * thing that is wrong; out is then empty. The same at the start and at a reload, so that no restart
+ * takes what a reload refused.
  */
-int tg_loaded_load(const struct tg_config *c, bool with_fixtures, struct tg_loaded *out,
-                   struct tg_error *err);
+int tg_loaded_load(const struct tg_config *c, struct tg_loaded *out, struct tg_error *err);
 void tg_loaded_clear(struct tg_loaded *l);
 
 #endif

@@ -228,7 +228,7 @@ static void reload_work(uv_work_t *work)
 {
     struct serve *s = work->data;
 
-    s->reload_result = tg_loaded_load(s->config, true, &s->loaded, &s->reload_error);
+    s->reload_result = tg_loaded_load(s->config, &s->loaded, &s->reload_error);
 }
 
 static void start_reload(struct serve *s);
@@ -377,7 +377,7 @@ static int open_rules(struct serve *s, struct tg_error *err)
         return -1;
     }
     s->schemas = tg_schemas_load(s->config->schemas, err);
-    if (s->schemas == NULL || tg_loaded_load(s->config, false, &s->loaded, err) != 0) {
+    if (s->schemas == NULL || tg_loaded_load(s->config, &s->loaded, err) != 0) {
         return -1;
     }
     s->shared.masters = calloc(s->config->tenant_count + 1, sizeof(struct tg_master *));

@@ -173,6 +173,36 @@ def test_check_names_everything_at_once(tmp_path):
     assert last_line(done) == "check: 4 findings"
 
 
+GUTTED = "return { check = function() return {} end }\n"
+
+
+def test_check_runs_the_fixtures(tmp_path):
+    path = world(tmp_path)
+    (tmp_path / "lua_rules/validate/time_entry.lua").write_text(GUTTED)
+    done = run("check", "-c", path)
+    assert done.returncode == 1
+    findings = [line for line in done.stdout.splitlines() if line.startswith("finding: ")]
+    named = {line.split(": ")[2].removeprefix("fixture ") for line in findings}
+    # the rule that finds nothing fails every fixture that expects a violation, and no other
+    folder = tmp_path / "lua_rules/validate/time_entry.fixtures"
+    expected = {f"validate/time_entry.fixtures/{p.name}" for p in folder.glob("*.json")
+                if json.loads(p.read_text())["expected"] != {"violations": []}}
+    assert expected and named == expected, done.stdout
+    assert last_line(done) == f"check: {len(expected)} findings"
+
+
+# ---- serve ----
+
+def test_serve_does_not_start_with_failing_fixtures(tmp_path):
+    path = world(tmp_path)
+    (tmp_path / "lua_rules/validate/time_entry.lua").write_text(GUTTED)
+    done = run("serve", "-c", path)  # its deadline is the failure of a server that runs
+    assert done.returncode == 1
+    text = done.stderr.strip().splitlines()[-1]
+    assert "cannot start: " in text and "fixtures fail" in text, done.stderr
+    assert "validate/time_entry.fixtures/assignment_missing.json" in text
+
+
 # ---- rules test ----
 
 def test_the_fixtures_pass():
