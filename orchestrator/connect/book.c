@@ -15,6 +15,8 @@
 #define NAME_BYTES 160
 #define TORN_MAX_BYTES ((off_t)TG_FILE_BATCH_MAX * TG_FILE_LINE_MAX_BYTES)
 
+#define CR_ADVICE "write every line end of the file as LF alone"
+
 struct waiting {
     unsigned char key[TG_POSTING_KEY_BYTES];
 };
@@ -27,6 +29,7 @@ struct tg_book {
     off_t length;   /* known good: fsynced */
     uint32_t lines; /* with the header */
     bool broken;
+    bool damaged; /* opening failed, and it is this file alone */
     struct tg_keyset keys;
     struct tg_buf pending;
     struct waiting waiting[TG_FILE_BATCH_MAX];
@@ -80,28 +83,44 @@ static int take_line(struct tg_book *b, const struct scan *s, struct tg_str line
 {
     uint32_t twin = tg_keyset_find(&b->keys, key);
 
+    b->damaged = true; /* until this line is taken */
     if (s->bad_at >= 0) {
         return tg_error_set(err,
                             "%s: line %u is not one tallygate wrote, and good lines follow it; "
-                            "restore the file or repair that line, then start again",
+                            "restore the file or repair that line",
                             b->name, (unsigned)s->bad_line);
     }
     if (twin != 0) {
-        return tg_error_set(err,
-                            "%s: lines %u and %u carry the same key; remove one, then start "
-                            "again",
-                            b->name, (unsigned)twin, (unsigned)b->lines + 1);
+        return tg_error_set(err, "%s: lines %u and %u carry the same key; remove one", b->name,
+                            (unsigned)twin, (unsigned)b->lines + 1);
     }
     if (tg_keyset_reserve(&b->keys, 1) != 0) {
-        return tg_error_set(err, "%s: no memory, or more than %d lines", b->name,
-                            TG_FILE_LINES_MAX);
+        return tg_error_set(err, "%s: no memory at line %u, or more than %d lines", b->name,
+                            (unsigned)b->lines + 1, TG_FILE_LINES_MAX);
     }
     b->lines++;
     tg_keyset_add(&b->keys, key, b->lines);
     if (fn != NULL && fn(arg, line, &s->record) != 0) {
-        return tg_error_set(err, "%s: no memory to read it", b->name);
+        return tg_error_set(err,
+                            "%s: line %u cannot be added up (its hours, or no memory); repair "
+                            "that line",
+                            b->name, (unsigned)b->lines);
     }
+    b->damaged = false;
     return 0;
+}
+
+/* A good line an editor changed the end of: it was posted, so it is no torn tail to cut. */
+static bool is_line_with_cr(const struct tg_book *b, struct tg_str line,
+                            struct tg_csv_record *record)
+{
+    unsigned char key[TG_POSTING_KEY_BYTES];
+
+    if (line.len == 0 || line.data[line.len - 1] != '\r') {
+        return false;
+    }
+    line.len--;
+    return record_key(b, line, record, key) == 0;
 }
 
 static int scan_records(struct tg_book *b, struct scan *s, tg_book_line_fn fn, void *arg,
@@ -115,6 +134,11 @@ static int scan_records(struct tg_book *b, struct scan *s, tg_book_line_fn fn, v
         unsigned char key[TG_POSTING_KEY_BYTES];
 
         if (!whole || record_key(b, line, &s->record, key) != 0) {
+            if (whole && is_line_with_cr(b, line, &s->record)) {
+                b->damaged = true;
+                return tg_error_set(err, "%s: line %u ends with CR LF; " CR_ADVICE, b->name,
+                                    (unsigned)b->lines + 1);
+            }
             if (s->bad_at < 0) {
                 s->bad_at = s->lines.line_at;
                 s->bad_line = b->lines + 1;
@@ -147,10 +171,14 @@ static int check_header(struct tg_book *b, struct scan *s, off_t size, bool *fre
     }
     if (!whole || line.len == 0 || line.len + 1 != want ||
         memcmp(line.data, b->header, line.len) != 0) {
-        return tg_error_set(err,
-                            "%s: its first line is not the header tallygate writes; move the file "
-                            "away, then start again",
-                            b->name);
+        bool cr = whole && line.len == want && line.data[want - 1] == '\r';
+
+        b->damaged = true;
+        return cr ? tg_error_set(err, "%s: line 1 ends with CR LF; " CR_ADVICE, b->name)
+                  : tg_error_set(err,
+                                 "%s: line 1: its first line is not the header tallygate writes; "
+                                 "restore it, or move the file away",
+                                 b->name);
     }
     b->length = (off_t)want;
     b->lines = 1;
@@ -177,9 +205,10 @@ static int cut_tail(struct tg_book *b, const struct scan *s, off_t size, struct 
         return 0;
     }
     if (cut > TORN_MAX_BYTES) {
+        b->damaged = true;
         return tg_error_set(err,
                             "%s: the %lld bytes from line %u on are not tallygate's, and more than "
-                            "a crash can leave; repair the file, then start again",
+                            "a crash can leave; repair the file",
                             b->name, (long long)cut, (unsigned)s->bad_line);
     }
     if (tg_fs_calls.ftruncate(b->fd, b->length) != 0) {
@@ -200,8 +229,12 @@ static int recover(struct tg_book *b, tg_book_line_fn fn, void *arg, struct tg_e
     bool fresh = false;
     int rc = -1;
 
-    if (fstat(b->fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-        return tg_error_set(err, "%s: is not a regular file", b->name);
+    if (fstat(b->fd, &st) != 0) {
+        return tg_error_set(err, "%s: cannot read: %s", b->name, strerror(errno));
+    }
+    if (!S_ISREG(st.st_mode)) {
+        b->damaged = true;
+        return tg_error_set(err, "%s: is not a regular file; move it away", b->name);
     }
     s = malloc(sizeof(*s));
     if (s == NULL) {
@@ -223,11 +256,23 @@ static int recover(struct tg_book *b, tg_book_line_fn fn, void *arg, struct tg_e
     return rc;
 }
 
+/* Is a failed open the fault of what stands under that name, not of the directory or the disk? */
+static bool is_name_fault(int dirfd, const char *name, int error)
+{
+    struct stat st;
+
+    if (error == EACCES || error == EPERM || error == ETXTBSY) {
+        return fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    }
+    return error == ELOOP || error == EISDIR || error == ENXIO || error == ENODEV;
+}
+
 struct tg_book *tg_book_open(int dirfd, const char *name, const char *header, tg_book_line_fn fn,
-                             void *arg, struct tg_error *err)
+                             void *arg, bool *damaged, struct tg_error *err)
 {
     struct tg_book *b = calloc(1, sizeof(*b));
 
+    *damaged = false;
     if (b == NULL || !tg_str_copy(tg_str_of(name), b->name, sizeof(b->name))) {
         free(b);
         (void)tg_error_set(err, "%s: no memory, or its name is too long", name);
@@ -240,11 +285,15 @@ struct tg_book *tg_book_open(int dirfd, const char *name, const char *header, tg
     tg_buf_init(&b->pending, (size_t)TORN_MAX_BYTES);
     b->fd = openat(dirfd, name, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0640);
     if (b->fd < 0) {
-        (void)tg_error_set(err, "%s: cannot open: %s", name, strerror(errno));
+        int error = errno;
+
+        *damaged = is_name_fault(dirfd, name, error);
+        (void)tg_error_set(err, "%s: cannot open: %s", name, strerror(error));
         tg_book_close(b);
         return NULL;
     }
     if (recover(b, fn, arg, err) != 0) {
+        *damaged = b->damaged;
         tg_book_close(b);
         return NULL;
     }

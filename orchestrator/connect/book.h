@@ -31,10 +31,11 @@ typedef int (*tg_book_line_fn)(void *arg, struct tg_str line, const struct tg_cs
 
 /*
  * Opens NAME in dirfd, or creates it with `header` (a line of column names, \n included; the last
- * column is the key). A cut tail is logged. NULL with err.
+ * column is the key). A cut tail is logged. NULL with err; *damaged says that the fault is this
+ * file's (a stray line, a wrong header, a key twice, a link), not the directory's or the disk's.
  */
 struct tg_book *tg_book_open(int dirfd, const char *name, const char *header, tg_book_line_fn fn,
-                             void *arg, struct tg_error *err);
+                             void *arg, bool *damaged, struct tg_error *err);
 void tg_book_close(struct tg_book *b);
 
 /* Is the file in the directory still this one, with the length we left it at, and not broken? */

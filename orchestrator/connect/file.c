@@ -2,6 +2,9 @@
  * Jobs wait in one queue; one piece of work at a time takes up to TG_FILE_BATCH_MAX of them to a
  * thread of libuv's pool, so one fsync carries many lines. Only that work touches the folder; the
  * queue is the loop thread's. How long a job waits is bounded by the engine's concurrency.
+ *
+ * While ledger or totals lag behind the CSV files, a timer sends the same kind of work to mend
+ * them, with jobs or without.
  */
 #include "connect/file.h"
 
@@ -26,7 +29,11 @@ struct tg_connector {
     struct tg_folder *folder;
     struct job *head, **tail;
     uv_work_t work;
+    uv_timer_t mend_timer; /* runs only while the folder is stale */
+    uint64_t mend_wait_ms;
     bool busy, closing;
+    bool mend_due; /* the timer's wish; mend_now is what the work in hand does */
+    bool mend_now;
     struct job *taken[TG_FILE_BATCH_MAX];
     struct tg_folder_job jobs[TG_FILE_BATCH_MAX];
     size_t taken_count;
@@ -56,7 +63,12 @@ static void work(uv_work_t *req)
 {
     struct tg_connector *c = req->data;
 
-    tg_folder_run(c->folder, c->jobs, c->taken_count);
+    if (c->taken_count != 0) {
+        tg_folder_run(c->folder, c->jobs, c->taken_count);
+    }
+    if (c->mend_now) {
+        tg_folder_mend(c->folder);
+    }
 }
 
 /* Closing: what was never begun surely did not happen. */
@@ -75,6 +87,39 @@ static void refuse_waiting(struct tg_connector *c)
     c->tail = &c->head;
 }
 
+static void on_mend_time(uv_timer_t *timer)
+{
+    struct tg_connector *c = timer->data;
+
+    c->mend_due = true;
+    start_work(c);
+}
+
+/* After each work and at open, never while work runs. */
+static void plan_mending(struct tg_connector *c)
+{
+    if (!tg_folder_is_stale(c->folder)) {
+        c->mend_wait_ms = TG_FILE_MEND_MIN_MS;
+        (void)uv_timer_stop(&c->mend_timer);
+        return;
+    }
+    if (!uv_is_active((uv_handle_t *)&c->mend_timer)) {
+        (void)uv_timer_start(&c->mend_timer, on_mend_time, c->mend_wait_ms, 0);
+        c->mend_wait_ms *= 2;
+        if (c->mend_wait_ms > TG_FILE_MEND_MAX_MS) {
+            c->mend_wait_ms = TG_FILE_MEND_MAX_MS;
+        }
+    }
+}
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+    struct tg_connector *c = handle->data;
+
+    c->closed(c->closed_arg);
+    free(c);
+}
+
 static void after_work(uv_work_t *req, int status)
 {
     struct tg_connector *c = req->data;
@@ -88,18 +133,18 @@ static void after_work(uv_work_t *req, int status)
     c->taken_count = 0;
     c->busy = false;
     if (!c->closing) {
+        plan_mending(c);
         start_work(c);
         return;
     }
     refuse_waiting(c);
     tg_folder_close(c->folder);
-    c->closed(c->closed_arg);
-    free(c);
+    uv_close((uv_handle_t *)&c->mend_timer, on_timer_closed);
 }
 
 static void start_work(struct tg_connector *c)
 {
-    if (c->busy || (c->head == NULL && !c->closing)) {
+    if (c->busy || (c->head == NULL && !c->closing && !c->mend_due)) {
         return;
     }
     while (!c->closing && c->head != NULL && c->taken_count < TG_FILE_BATCH_MAX) {
@@ -116,6 +161,8 @@ static void start_work(struct tg_connector *c)
                                      .payload = job->payload};
         c->taken[c->taken_count++] = job;
     }
+    c->mend_now = c->mend_due && !c->closing;
+    c->mend_due = false;
     c->busy = true;
     /* fails only without a work function */
     (void)uv_queue_work(c->loop, &c->work, work, after_work);
@@ -140,11 +187,15 @@ static struct tg_connector *file_open(uv_loop_t *loop, const struct tg_config_de
     c->arg = arg;
     c->tail = &c->head;
     c->work.data = c;
+    c->mend_wait_ms = TG_FILE_MEND_MIN_MS;
     c->folder = tg_folder_open(d->path, err);
     if (c->folder == NULL) {
         free(c);
         return NULL;
     }
+    (void)uv_timer_init(loop, &c->mend_timer); /* cannot fail */
+    c->mend_timer.data = c;
+    plan_mending(c);
     return c;
 }
 
@@ -186,6 +237,7 @@ static int file_lookup(struct tg_connector *c, const struct tg_connect_job *job)
 static void file_close(struct tg_connector *c, tg_connect_closed closed, void *arg)
 {
     c->closing = true;
+    (void)uv_timer_stop(&c->mend_timer);
     c->closed = closed;
     c->closed_arg = arg;
     start_work(c); /* with nothing to do it only makes the end come from the loop */

@@ -1,17 +1,14 @@
 #include "connect/folder.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/codec.h"
 #include "common/log.h"
 #include "connect/book.h"
+#include "connect/directory.h"
 #include "connect/ledger.h"
 #include "connect/totals.h"
 
@@ -23,13 +20,25 @@ struct slot {
     struct tg_book *book;
     const struct tg_sheet *sheet;
     struct tg_totals *totals; /* hours only */
+    bool totals_short;        /* a line could not be added: to be read again */
     uint64_t used;
+};
+
+/* What is wrong with one file, kept until it is good again; told once, not with every batch. */
+struct trouble {
+    struct trouble *next;
+    const struct tg_sheet *sheet;
+    bool damaged;      /* the CSV file cannot be used */
+    bool totals_stale; /* its control totals say less than it holds */
+    char name[TG_CONNECT_REF_MAX_BYTES];
 };
 
 struct tg_folder {
     char *path;
-    int dirfd;
+    int dirfd; /* -1: the path led away from it; opened again with the next batch */
     struct tg_ledger *ledger;
+    bool ledger_told;         /* that it is stale */
+    struct trouble *troubles; /* at most one a file that exists: the directory bounds it */
     struct slot slots[TG_FILE_BOOKS_OPEN_MAX];
     uint64_t clock;
     struct tg_buf lines; /* records of the batch in hand */
@@ -49,17 +58,101 @@ static int take_total(void *arg, struct tg_str line, const struct tg_csv_record 
     return tg_totals_add(arg, line, record);
 }
 
-static void write_totals(const struct tg_folder *s, struct slot *slot)
+static struct trouble *trouble_find(const struct tg_folder *s, const char *name)
 {
-    struct tg_error err;
+    struct trouble *t = s->troubles;
 
-    if (slot->totals != NULL && tg_totals_write(slot->totals, s->dirfd, &err) != 0) {
-        tg_log(TG_LOG_ERROR, "connect", "%s: %s", s->path, err.text);
+    while (t != NULL && strcmp(t->name, name) != 0) {
+        t = t->next;
+    }
+    return t;
+}
+
+/* NULL: no memory; then it is told more than once and mended later than it could be. */
+static struct trouble *trouble_get(struct tg_folder *s, const struct tg_sheet *sheet,
+                                   const char *name)
+{
+    struct trouble *t = trouble_find(s, name);
+
+    if (t == NULL && (t = calloc(1, sizeof(*t))) != NULL) {
+        (void)snprintf(t->name, sizeof(t->name), "%s", name);
+        t->sheet = sheet;
+        t->next = s->troubles;
+        s->troubles = t;
+    }
+    return t;
+}
+
+static void trouble_drop_if_good(struct tg_folder *s, struct trouble *gone)
+{
+    struct trouble **at = &s->troubles;
+
+    if (gone->damaged || gone->totals_stale) {
+        return;
+    }
+    while (*at != gone) {
+        at = &(*at)->next;
+    }
+    *at = gone->next;
+    free(gone);
+}
+
+static void note_damaged(struct tg_folder *s, const struct tg_sheet *sheet, const char *name,
+                         const char *why)
+{
+    struct trouble *t = trouble_get(s, sheet, name);
+
+    if (t == NULL || !t->damaged) {
+        tg_log(TG_LOG_ERROR, "connect", "%s/%s; its postings wait, it is read again for each",
+               s->path, why);
+    }
+    if (t != NULL) {
+        t->damaged = true;
+    }
+}
+
+static void note_repaired(struct tg_folder *s, const char *name)
+{
+    struct trouble *t = trouble_find(s, name);
+
+    if (t == NULL || !t->damaged) {
+        return;
+    }
+    tg_log(TG_LOG_WARN, "connect", "%s/%s: repaired, in use again", s->path, name);
+    if (t->sheet == &tg_sheet_labor && s->ledger != NULL) {
+        tg_ledger_mark_stale(s->ledger);
+    }
+    t->damaged = false;
+    trouble_drop_if_good(s, t);
+}
+
+static void note_totals(struct tg_folder *s, const struct slot *slot, bool stale, const char *why)
+{
+    const char *name = tg_book_name(slot->book);
+    struct trouble *t = stale ? trouble_get(s, slot->sheet, name) : trouble_find(s, name);
+
+    if (stale && (t == NULL || !t->totals_stale)) {
+        tg_log(TG_LOG_ERROR, "connect", "%s/%s; tried again until it works", s->path, why);
+    }
+    if (t != NULL) {
+        t->totals_stale = stale;
+        trouble_drop_if_good(s, t);
+    }
+}
+
+static void write_totals(struct tg_folder *s, struct slot *slot)
+{
+    struct tg_error err = {""};
+
+    if (slot->totals != NULL) {
+        int rc = tg_totals_write(slot->totals, s->dirfd, &err);
+
+        note_totals(s, slot, rc != 0, err.text);
     }
 }
 
 static int slot_open(struct tg_folder *s, struct slot *slot, const struct tg_sheet *sheet,
-                     const char *name, struct tg_error *err)
+                     const char *name, bool *damaged, struct tg_error *err)
 {
     bool totals = sheet == &tg_sheet_hours;
 
@@ -70,23 +163,29 @@ static int slot_open(struct tg_folder *s, struct slot *slot, const struct tg_she
             return tg_error_set(err, "%s: no memory for its control totals", name);
         }
     }
-    slot->book =
-        tg_book_open(s->dirfd, name, sheet->header, totals ? take_total : NULL, slot->totals, err);
+    slot->book = tg_book_open(s->dirfd, name, sheet->header, totals ? take_total : NULL,
+                              slot->totals, damaged, err);
     if (slot->book == NULL) {
         slot_close(slot);
+        if (*damaged) {
+            note_damaged(s, sheet, name, err->text);
+        }
         return -1;
     }
+    note_repaired(s, name);
     write_totals(s, slot);
     return 0;
 }
 
-/* The open book of that name, opened and recovered if need be. NULL with err. */
+/* The open book of that name, opened and recovered if need be. NULL with err; *damaged says that
+ * only this book is at fault. */
 static struct slot *slot_get(struct tg_folder *s, const struct tg_sheet *sheet, const char *name,
-                             struct tg_error *err)
+                             bool *damaged, struct tg_error *err)
 {
     struct slot *victim = &s->slots[0];
     struct slot *found = NULL;
 
+    *damaged = false;
     for (size_t i = 0; i < TG_FILE_BOOKS_OPEN_MAX; i++) {
         struct slot *slot = &s->slots[i];
 
@@ -97,7 +196,7 @@ static struct slot *slot_get(struct tg_folder *s, const struct tg_sheet *sheet, 
             victim = slot;
         }
     }
-    if (found != NULL && !tg_book_is_current(found->book)) {
+    if (found != NULL && (found->totals_short || !tg_book_is_current(found->book))) {
         tg_log(TG_LOG_WARN, "connect", "%s/%s: not as it was left, read again", s->path, name);
         slot_close(found);
         victim = found;
@@ -108,7 +207,7 @@ static struct slot *slot_get(struct tg_folder *s, const struct tg_sheet *sheet, 
     }
     if (found == NULL) {
         slot_close(victim);
-        if (slot_open(s, victim, sheet, name, err) != 0) {
+        if (slot_open(s, victim, sheet, name, damaged, err) != 0) {
             return NULL;
         }
         found = victim;
@@ -117,7 +216,8 @@ static struct slot *slot_get(struct tg_folder *s, const struct tg_sheet *sheet, 
     return found;
 }
 
-/* Every file of one sheet, once: torn tails are cut and totals made before anything is written. */
+/* Every file of one sheet, once: torn tails are cut and totals made before anything is written. A
+ * damaged one is noted and left: the others are not its hostages. */
 static int recover_files(struct tg_folder *s, const struct tg_sheet *sheet, struct tg_error *err)
 {
     char **names = NULL;
@@ -125,7 +225,9 @@ static int recover_files(struct tg_folder *s, const struct tg_sheet *sheet, stru
     int rc = n < 0 ? -1 : 0;
 
     for (int i = 0; i < n && rc == 0; i++) {
-        rc = slot_get(s, sheet, names[i], err) != NULL ? 0 : -1;
+        bool damaged;
+
+        rc = slot_get(s, sheet, names[i], &damaged, err) != NULL || damaged ? 0 : -1;
     }
     if (n >= 0) {
         tg_ledger_list_free(names, n);
@@ -133,55 +235,49 @@ static int recover_files(struct tg_folder *s, const struct tg_sheet *sheet, stru
     return rc;
 }
 
-/* The directory and those above it that are missing. 0 or -1 with errno. */
-static int make_directories(const char *path)
+/* Lets go of the directory: books, ledger, lock. The list of troubles was about its files. */
+static void detach(struct tg_folder *s)
 {
-    char part[TG_RULE_PATH_MAX_BYTES];
+    for (size_t i = 0; i < TG_FILE_BOOKS_OPEN_MAX; i++) {
+        slot_close(&s->slots[i]);
+    }
+    tg_ledger_close(s->ledger);
+    s->ledger = NULL;
+    s->ledger_told = false;
+    while (s->troubles != NULL) {
+        struct trouble *t = s->troubles;
 
-    if (!tg_str_copy(tg_str_of(path), part, sizeof(part))) {
-        errno = ENAMETOOLONG;
-        return -1;
+        s->troubles = t->next;
+        free(t);
     }
-    for (char *p = part + 1; *p != '\0'; p++) {
-        if (*p != '/') {
-            continue;
-        }
-        *p = '\0';
-        if (mkdir(part, 0750) != 0 && errno != EEXIST) {
-            return -1;
-        }
-        *p = '/';
+    if (s->dirfd >= 0) {
+        (void)close(s->dirfd);
+        s->dirfd = -1;
     }
-    return mkdir(part, 0750) != 0 && errno != EEXIST ? -1 : 0;
 }
 
-static int open_directory(struct tg_folder *s, struct tg_error *err)
+/* Makes, locks and recovers what the path leads to now. 0, or -1 with err and detached. */
+static int attach(struct tg_folder *s, struct tg_error *err)
 {
-    if (make_directories(s->path) != 0) {
-        return tg_error_set(err, "directory %s: cannot create: %s; give another path", s->path,
-                            strerror(errno));
-    }
-    s->dirfd = open(s->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct tg_error why = {""};
+
+    s->dirfd = tg_directory_open(s->path, err);
     if (s->dirfd < 0) {
-        return tg_error_set(err, "directory %s: cannot open: %s", s->path, strerror(errno));
+        return -1;
     }
-    if (faccessat(s->dirfd, ".", R_OK | W_OK | X_OK, AT_EACCESS) != 0) {
-        return tg_error_set(err, "directory %s: not writable for this user: %s", s->path,
-                            strerror(errno));
+    if (recover_files(s, &tg_sheet_labor, &why) != 0 ||
+        recover_files(s, &tg_sheet_hours, &why) != 0 ||
+        (s->ledger = tg_ledger_open(s->dirfd, &why)) == NULL) {
+        detach(s);
+        return tg_error_set(err, "directory %s: %s", s->path, why.text);
     }
-    if (flock(s->dirfd, LOCK_EX | LOCK_NB) != 0) {
-        return tg_error_set(err,
-                            "directory %s: another destination or process writes here; give each "
-                            "its own path",
-                            s->path);
-    }
+    s->ledger_told = tg_ledger_is_stale(s->ledger);
     return 0;
 }
 
 struct tg_folder *tg_folder_open(const char *path, struct tg_error *err)
 {
     struct tg_folder *s = calloc(1, sizeof(*s));
-    struct tg_error why = {""};
 
     if (s == NULL || (s->path = strdup(path)) == NULL) {
         free(s);
@@ -191,14 +287,7 @@ struct tg_folder *tg_folder_open(const char *path, struct tg_error *err)
     s->dirfd = -1;
     tg_buf_init(&s->lines, BATCH_BYTES);
     tg_buf_init(&s->ledger_entries, LEDGER_BYTES);
-    if (open_directory(s, err) != 0) {
-        tg_folder_close(s);
-        return NULL;
-    }
-    if (recover_files(s, &tg_sheet_labor, &why) != 0 ||
-        recover_files(s, &tg_sheet_hours, &why) != 0 ||
-        (s->ledger = tg_ledger_open(s->dirfd, &why)) == NULL) {
-        (void)tg_error_set(err, "directory %s: %s", path, why.text);
+    if (attach(s, err) != 0) {
         tg_folder_close(s);
         return NULL;
     }
@@ -210,15 +299,9 @@ void tg_folder_close(struct tg_folder *s)
     if (s == NULL) {
         return;
     }
-    for (size_t i = 0; i < TG_FILE_BOOKS_OPEN_MAX; i++) {
-        slot_close(&s->slots[i]);
-    }
-    tg_ledger_close(s->ledger);
+    detach(s);
     tg_buf_free(&s->lines);
     tg_buf_free(&s->ledger_entries);
-    if (s->dirfd >= 0) {
-        (void)close(s->dirfd);
-    }
     free(s->path);
     free(s);
 }
@@ -236,11 +319,12 @@ static void reject(struct tg_folder_job *job, const char *why)
     job->done = true;
 }
 
-/* Nothing was sent, and it is this directory's fault, not the posting's. */
+/* It is the directory's, the disk's or one book's fault, not the posting's. DOWN stops the whole
+ * destination, so it is for the directory and the disk alone. */
 static void fail(struct tg_folder_job *job, enum tg_outcome outcome, const char *why)
 {
     job->outcome = outcome;
-    job->lookup = TG_LOOKUP_UNKNOWN;
+    job->lookup = outcome == TG_OUTCOME_DOWN ? TG_LOOKUP_DOWN : TG_LOOKUP_UNKNOWN;
     set_detail(job, why);
     job->done = true;
 }
@@ -318,7 +402,11 @@ static void place(struct tg_folder *s, struct slot *slot, struct tg_folder_job *
         return; /* the same key twice in one batch: one line */
     }
     if (tg_book_add(slot->book, job_line(s, job), job->key) != 0) {
-        fail(job, TG_OUTCOME_DOWN, "no memory, or the file holds as many lines as it may");
+        char why[TG_CONNECT_DETAIL_MAX_BYTES];
+
+        (void)snprintf(why, sizeof(why), "%.*s: no memory, or more than %d lines",
+                       TG_CONNECT_REF_MAX_BYTES, job->file, TG_FILE_LINES_MAX);
+        fail(job, TG_OUTCOME_RETRY, why);
         return;
     }
     job->line = tg_book_waiting(slot->book, job->key);
@@ -341,22 +429,33 @@ static void project(struct tg_folder *s, struct slot *slot, const struct tg_fold
     if (failed && slot->totals == NULL) {
         tg_ledger_mark_stale(s->ledger);
     } else if (failed) {
-        tg_log(TG_LOG_ERROR, "connect",
-               "%s/%s: control totals fall short; they are made anew at "
-               "the next start",
-               s->path, job->file);
+        slot->totals_short = true;
     }
+}
+
+static void note_ledger(struct tg_folder *s, int rc, const struct tg_error *err)
+{
+    if (rc != 0 && !s->ledger_told) {
+        tg_log(TG_LOG_ERROR, "connect", "%s/%s; tried again until it works", s->path, err->text);
+    } else if (rc == 0 && s->ledger_told) {
+        tg_log(TG_LOG_WARN, "connect", "%s/%s: up to date again", s->path, TG_LEDGER_FILE);
+    }
+    s->ledger_told = rc != 0;
 }
 
 static void finish_projections(struct tg_folder *s, struct slot *slot)
 {
-    struct tg_error err;
+    struct tg_error err = {""};
 
-    if (slot->totals != NULL) {
+    if (slot->totals_short) {
+        (void)tg_error_set(&err, "%s: control totals fall short", tg_book_name(slot->book));
+        note_totals(s, slot, true, err.text);
+    } else if (slot->totals != NULL) {
         write_totals(s, slot);
-    } else if (tg_ledger_append(s->ledger, tg_buf_view(&s->ledger_entries), &err) != 0) {
-        tg_log(TG_LOG_ERROR, "connect", "%s: %s; it is written anew with the next posting", s->path,
-               err.text);
+    } else {
+        int rc = tg_ledger_append(s->ledger, tg_buf_view(&s->ledger_entries), &err);
+
+        note_ledger(s, rc, &err);
     }
     tg_buf_clear(&s->ledger_entries);
 }
@@ -367,7 +466,11 @@ static void commit(struct tg_folder *s, struct slot *slot, struct tg_folder_job 
     struct tg_error err = {""};
     enum tg_book_result result = tg_book_commit(slot->book, &err);
     bool any = false;
+    enum tg_outcome outcome = TG_OUTCOME_IN_DOUBT;
 
+    if (result == TG_BOOK_UNDONE) { /* by the disk, or by someone who changed this one file */
+        outcome = tg_book_is_current(slot->book) ? TG_OUTCOME_DOWN : TG_OUTCOME_RETRY;
+    }
     if (result != TG_BOOK_DONE) {
         tg_log(TG_LOG_ERROR, "connect", "%s/%s", s->path, err.text);
     }
@@ -382,8 +485,7 @@ static void commit(struct tg_folder *s, struct slot *slot, struct tg_folder_job 
                 any = true;
             }
         } else {
-            fail(mine[i], result == TG_BOOK_UNDONE ? TG_OUTCOME_DOWN : TG_OUTCOME_IN_DOUBT,
-                 err.text);
+            fail(mine[i], outcome, err.text);
         }
     }
     if (any) {
@@ -396,10 +498,11 @@ static void run_file(struct tg_folder *s, struct tg_folder_job *jobs, size_t n, 
 {
     struct tg_folder_job *mine[TG_FILE_BATCH_MAX];
     struct tg_error err = {""};
-    struct slot *slot = slot_get(s, jobs[first].sheet, jobs[first].file, &err);
+    bool damaged;
+    struct slot *slot = slot_get(s, jobs[first].sheet, jobs[first].file, &damaged, &err);
     size_t count = 0;
 
-    if (slot == NULL) {
+    if (slot == NULL && !damaged) {
         tg_log(TG_LOG_ERROR, "connect", "%s/%s", s->path, err.text);
     }
     for (size_t i = first; i < n; i++) {
@@ -407,7 +510,7 @@ static void run_file(struct tg_folder *s, struct tg_folder_job *jobs, size_t n, 
             continue;
         }
         if (slot == NULL) {
-            fail(&jobs[i], TG_OUTCOME_DOWN, err.text);
+            fail(&jobs[i], damaged ? TG_OUTCOME_RETRY : TG_OUTCOME_DOWN, err.text);
             continue;
         }
         place(s, slot, &jobs[i]);
@@ -420,15 +523,77 @@ static void run_file(struct tg_folder *s, struct tg_folder_job *jobs, size_t n, 
     }
 }
 
+/* Is the path's directory the one in hand, opened again if it was let go of? 0 or -1 with err. */
+static int hold_directory(struct tg_folder *s, struct tg_error *err)
+{
+    if (s->dirfd < 0) {
+        if (attach(s, err) != 0) {
+            return -1;
+        }
+        tg_log(TG_LOG_WARN, "connect", "directory %s: in use again", s->path);
+        return 0;
+    }
+    if (tg_directory_check(s->path, s->dirfd, err) != 0) {
+        detach(s);
+        return -1;
+    }
+    return 0;
+}
+
 void tg_folder_run(struct tg_folder *s, struct tg_folder_job *jobs, size_t n)
 {
+    struct tg_error err = {""};
+
     tg_buf_clear(&s->lines);
     for (size_t i = 0; i < n; i++) {
         prepare(s, &jobs[i]);
+    }
+    if (hold_directory(s, &err) != 0) {
+        tg_log(TG_LOG_ERROR, "connect", "%s", err.text);
+        for (size_t i = 0; i < n; i++) {
+            if (!jobs[i].done) {
+                fail(&jobs[i], TG_OUTCOME_DOWN, err.text);
+            }
+        }
+        return;
     }
     for (size_t i = 0; i < n; i++) {
         if (!jobs[i].done) {
             run_file(s, jobs, n, i);
         }
+    }
+}
+
+bool tg_folder_is_stale(const struct tg_folder *s)
+{
+    const struct trouble *t = s->troubles;
+
+    while (t != NULL && !t->totals_stale) {
+        t = t->next;
+    }
+    return t != NULL || (s->ledger != NULL && tg_ledger_is_stale(s->ledger));
+}
+
+void tg_folder_mend(struct tg_folder *s)
+{
+    struct tg_error err = {""};
+    struct trouble *next;
+
+    if (s->dirfd < 0 || hold_directory(s, &err) != 0) {
+        return; /* opening it again makes ledger and totals anew */
+    }
+    for (struct trouble *t = s->troubles; t != NULL; t = next) {
+        struct slot *slot;
+        bool damaged;
+
+        next = t->next; /* t may go */
+        if (t->totals_stale && (slot = slot_get(s, t->sheet, t->name, &damaged, &err)) != NULL) {
+            write_totals(s, slot);
+        }
+    }
+    if (tg_ledger_is_stale(s->ledger)) {
+        int rc = tg_ledger_mend(s->ledger, &err);
+
+        note_ledger(s, rc, &err);
     }
 }

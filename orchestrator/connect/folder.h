@@ -6,8 +6,22 @@
  *   ledger.journal, payroll-PERIOD.totals.json   made from them, after them
  *
  * Order inside a batch: lines appended to each CSV, fsync, then ledger and totals. A crash between
- * leaves those two behind; opening makes them anew. A failure of those two is logged and repaired
- * with the next batch; it does not change what is posted.
+ * leaves those two behind; opening makes them anew. A failure of those two is logged once and made
+ * good by tg_folder_mend; it does not change what is posted.
+ *
+ * Whose fault, and so which answer:
+ *   one book (a stray line, a wrong header, a key twice, a link; also changed just now)
+ *       RETRY, look-up UNKNOWN, for its jobs alone; the detail names file and line. It is read
+ * again for each batch that needs it, so a repair is taken without a restart. Opening notes it and
+ *       goes on.
+ *   the directory or the disk (gone, not writable, ENOSPC, EIO)
+ *       DOWN for the batch, look-up DOWN.
+ *
+ * Before each batch the path is compared with the directory in hand. When it is gone or another
+ * one, that batch is answered DOWN and everything is closed; the next batch makes, locks and
+ * recovers what the path leads to then. Keys that stand in a directory moved away are forgotten:
+ * the journal knows their postings as posted and does not send them again. One that was in doubt
+ * is looked up in the new directory, is absent there, and is written there.
  *
  * Ownership: jobs belong to the caller; the opener closes. One thread at a time.
  */
@@ -41,12 +55,18 @@ struct tg_folder_job {
 
 /*
  * Makes the directory (and its parents) when it is missing, locks it against a second user,
- * recovers every file in it. NULL with err, which names the directory.
+ * recovers every file in it that is not damaged. NULL with err, which names the directory.
  */
 struct tg_folder *tg_folder_open(const char *path, struct tg_error *err);
 void tg_folder_close(struct tg_folder *s);
 
 /* Fills the out part of every job. n <= TG_FILE_BATCH_MAX. */
 void tg_folder_run(struct tg_folder *s, struct tg_folder_job *jobs, size_t n);
+
+/* Do ledger or totals say less than the CSV files? */
+bool tg_folder_is_stale(const struct tg_folder *s);
+
+/* Tries to write them anew; tg_folder_is_stale says whether it worked. */
+void tg_folder_mend(struct tg_folder *s);
 
 #endif

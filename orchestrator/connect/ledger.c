@@ -115,6 +115,24 @@ struct walk {
     struct tg_buf entry;
 };
 
+/*
+ * Is it a record? Damaged files are read too, as far as they can be: their good lines are posted.
+ * So a CR that an editor put at the end does no harm.
+ */
+static bool read_record(struct tg_str line, struct tg_csv_record *record)
+{
+    if (line.len != 0 && line.data[line.len - 1] == '\r') {
+        line.len--;
+    }
+    for (size_t i = 0; i < line.len; i++) {
+        if (line.data[i] < 0x20 || line.data[i] == 0x7f) {
+            return false;
+        }
+    }
+    return tg_csv_split(line, record) == 0 && record->count == tg_sheet_labor.column_count + 1 &&
+           record->field[record->count - 1].len == (size_t)2 * TG_POSTING_KEY_BYTES;
+}
+
 /* The entries of one labor CSV file. The header and a line that is not ours give none. */
 static int walk_file(struct walk *w, int fd, entry_fn fn, void *arg)
 {
@@ -125,8 +143,7 @@ static int walk_file(struct walk *w, int fd, entry_fn fn, void *arg)
 
     tg_lines_start(&w->lines, fd);
     while ((rc = tg_lines_next(&w->lines, &line, &whole)) == 1) {
-        if (first || !whole || tg_csv_split(line, &w->record) != 0 ||
-            w->record.count != tg_sheet_labor.column_count + 1) {
+        if (first || !whole || !read_record(line, &w->record)) {
             first = false;
             continue;
         }
@@ -304,6 +321,7 @@ struct tg_ledger *tg_ledger_open(int dirfd, struct tg_error *err)
 {
     struct tg_ledger *l = calloc(1, sizeof(*l));
     struct sum want = {0};
+    struct tg_error why = {""};
     int rc;
 
     if (l == NULL) {
@@ -312,16 +330,15 @@ struct tg_ledger *tg_ledger_open(int dirfd, struct tg_error *err)
     }
     l->dirfd = dirfd;
     l->fd = -1;
-    rc = walk_csv(dirfd, sum_entry, &want, err);
-    rc = rc == 0 ? compare(l, &want, err) : -1;
+    rc = walk_csv(dirfd, sum_entry, &want, &why);
+    rc = rc == 0 ? compare(l, &want, &why) : -1;
     if (rc == 1) {
         tg_log(TG_LOG_WARN, "connect", "%s: differs from the labor files, written anew",
                TG_LEDGER_FILE);
-        rc = rebuild(l, err);
     }
-    if (rc != 0) {
-        tg_ledger_close(l);
-        return NULL;
+    l->stale = rc != 0;
+    if (tg_ledger_mend(l, &why) != 0) {
+        tg_log(TG_LOG_ERROR, "connect", "%s; tried again until it works", why.text);
     }
     return l;
 }
@@ -343,6 +360,7 @@ int tg_ledger_append(struct tg_ledger *l, struct tg_str entries, struct tg_error
 
     if (l->fd < 0 || l->stale || fstat(l->fd, &st) != 0 || st.st_nlink == 0 ||
         st.st_size != l->length) {
+        l->stale = true;
         return rebuild(l, err); /* made from the files, so it holds these entries already */
     }
     if (tg_fs_write_all(l->fd, entries) == 0 && tg_fs_calls.fsync(l->fd) == 0) {
@@ -355,6 +373,16 @@ int tg_ledger_append(struct tg_ledger *l, struct tg_str entries, struct tg_error
         (void)tg_fs_calls.fsync(l->fd);
     }
     return -1;
+}
+
+int tg_ledger_mend(struct tg_ledger *l, struct tg_error *err)
+{
+    return l->stale ? rebuild(l, err) : 0;
+}
+
+bool tg_ledger_is_stale(const struct tg_ledger *l)
+{
+    return l->stale;
 }
 
 void tg_ledger_mark_stale(struct tg_ledger *l)
