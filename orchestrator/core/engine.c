@@ -91,13 +91,17 @@ static bool is_loadable(enum tg_posting_state s)
            s == TG_POSTING_IN_DOUBT;
 }
 
-/* A due time from a wrong clock must not hold it for years. First sent in the future: the clock was
- * set back by at least that much since. */
+/* First sent in the future: the clock was set back by at least that much since. */
+static int64_t due_on_this_clock(const struct tg_engine *e, const struct tg_engine_posting *from)
+{
+    const int64_t ahead_ms = from->first_sent_ms - e->now_ms;
+
+    return ahead_ms > 0 ? from->due_ms - ahead_ms : from->due_ms;
+}
+
+/* A due time from a wrong clock must not hold it for years. */
 static void wait_bounded(struct tg_engine *e, struct tg_posting *p)
 {
-    if (p->first_sent_ms > e->now_ms) {
-        p->due_ms -= p->first_sent_ms - e->now_ms;
-    }
     if (p->due_ms > e->now_ms + TG_RETRY_AFTER_MAX_MS) {
         p->due_ms = e->now_ms + TG_RETRY_AFTER_MAX_MS;
     }
@@ -127,11 +131,12 @@ static int on_loaded(struct tg_engine *e, const struct tg_engine_posting *from)
             exception_from_doubt(e, p, TG_PE_LOOKUP_GAVE_UP);
             break;
         }
-        p->due_ms = from->due_ms > soonest_ms ? from->due_ms : soonest_ms;
+        p->due_ms = due_on_this_clock(e, from);
+        p->due_ms = p->due_ms > soonest_ms ? p->due_ms : soonest_ms;
         wait_bounded(e, p);
         break;
     case TG_POSTING_RETRY:
-        p->due_ms = from->due_ms;
+        p->due_ms = due_on_this_clock(e, from);
         wait_bounded(e, p);
         break;
     default:
