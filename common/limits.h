@@ -75,6 +75,8 @@
 
 /* --- orchestrator: intake --- */
 #define TG_INTAKE_BATCH_MAX 256 /* stream entries decided and journalled together */
+#define TG_EVENT_ID_REUSES_MAX 999      /* other events under one used event id */
+#define TG_EVENT_ID_STORED_MAX_BYTES 56 /* TG_EVENT_ID_MAX_BYTES and "-r999" */
 #define TG_INTAKE_BLOCK_MS 1000
 #define TG_INTAKE_READ_COUNT_MAX 64 /* entries of one shard in one read; a reply is held whole */
 #define TG_INTAKE_CLAIM_IDLE_MS 30000

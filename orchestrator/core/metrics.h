@@ -21,7 +21,7 @@
     X(INTAKE_CLAIMED, "counter", "tallygate_intake_claimed_total", "",                             \
       "Entries taken over from a consumer that died")                                              \
     X(INTAKE_DATA_LOSS, "counter", "tallygate_intake_data_loss_total", "",                         \
-      "Pending entries that Redis no longer had: alarm")                                           \
+      "Entries that Redis lost, or gave an event id in use: alarm")                                           \
     X(REDIS_CONNECTED, "gauge", "tallygate_redis_connected", "", "1 when the intake link is up")   \
     X(STREAM_BACKLOG, "gauge", "tallygate_stream_backlog", "",                                     \
       "Entries not yet acknowledged, over all shards")                                             \

@@ -1,7 +1,9 @@
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "common/digest.h"
 #include "common/log.h"
 #include "core/metrics.h"
 #include "intake/inner.h"
@@ -86,14 +88,50 @@ static int look_at_object(struct tg_intake *i, struct verdict *v, struct tg_erro
     return 0;
 }
 
+/* An entry's id as a key of the batch's seen set. */
+static int id_key(const struct tg_held *h, unsigned char key[TG_POSTING_KEY_BYTES])
+{
+    unsigned char digest[TG_SHA256_BYTES];
+
+    if (tg_sha256(tg_str_of(h->entry.event_id), digest) != 0) {
+        return -1;
+    }
+    memcpy(key, digest, TG_POSTING_KEY_BYTES);
+    return 0;
+}
+
+/* The id is in the journal. 0: and so is the event; 1: it is another event, refused as such; -1. */
+static int refuse_reuse(struct tg_intake *i, struct verdict *v, char *stored_id,
+                        struct tg_error *err)
+{
+    int rc = tg_known_reuse(i->reader, &v->reading.event, stored_id, err);
+
+    if (rc == 1) {
+        tg_log(TG_LOG_ERROR, "intake",
+               "event id %s came again with another event: Redis was emptied and its clock went "
+               "back; journalled as %s, not posted",
+               v->reading.event.event_id, stored_id);
+        tg_metric_add(TG_METRIC_INTAKE_DATA_LOSS, 1);
+        v->reading.event.event_id = stored_id;
+        v->reading.code = "event_id_reused";
+        (void)snprintf(v->reading.message, sizeof(v->reading.message),
+                       "another event was journalled under this event id before");
+    }
+    return rc;
+}
+
 /* 0 with a plan; 1: not in this batch, it already holds a twin; -1. */
 static int judge(struct tg_intake *i, const struct tg_held *h, struct verdict *v,
                  struct tg_error *err)
 {
+    unsigned char key[TG_POSTING_KEY_BYTES];
     int rc = 0;
 
-    if (tg_reading_make(&h->entry, i->o.config, &v->reading) != 0) {
-        return tg_error_set(err, "intake: no memory to read an entry");
+    if (id_key(h, key) != 0) {
+        return tg_error_set(err, "intake: no memory for a key");
+    }
+    if (tg_seen_has(&i->seen, key)) {
+        return 1;
     }
     if (tg_seen_has(&i->seen, v->reading.event.identity)) {
         return 1;
@@ -108,6 +146,7 @@ static int judge(struct tg_intake *i, const struct tg_held *h, struct verdict *v
         return rc;
     }
     tg_seen_add(&i->seen, v->reading.event.identity);
+    tg_seen_add(&i->seen, key);
     if (tg_decide(&v->reading, v->ran ? &v->result : NULL, &v->known, i->o.pipeline->catalogue,
                   &v->plan) != 0) {
         return tg_error_set(err, "intake: no memory to decide");
@@ -123,15 +162,30 @@ static int decide_entry(struct tg_intake *i, const struct tg_held *h, struct tg_
                          .master_version = "",
                          .now_ms = wall_ms()};
     struct verdict v = {.ran = false};
-    int rc = tg_reader_has_event(i->reader, h->entry.event_id, err);
+    char stored_id[TG_EVENT_ID_STORED_MAX_BYTES];
+    const int known = tg_reader_has_event(i->reader, h->entry.event_id, err);
+    int rc;
 
-    if (rc <= 0) {
-        return rc; /* journalled: only the acknowledgement is missing */
+    if (known < 0) {
+        return -1;
+    }
+    if (h->lost && known == 0) {
+        return 0; /* journalled: only the acknowledgement is missing */
     }
     if (h->lost) {
         tg_log(TG_LOG_ERROR, "intake", "event %s was pending and Redis no longer has it: data loss",
                h->entry.event_id);
         return tg_write_lost(&w, h->entry.event_id, err);
+    }
+    if (tg_reading_make(&h->entry, i->o.config, &v.reading) != 0) {
+        return tg_error_set(err, "intake: no memory to read an entry");
+    }
+    if (known == 0) {
+        rc = refuse_reuse(i, &v, stored_id, err);
+        if (rc != 1) {
+            verdict_clear(&v);
+            return rc;
+        }
     }
     rc = judge(i, h, &v, err);
     if (rc == 0) {

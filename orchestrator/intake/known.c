@@ -27,6 +27,41 @@ int tg_known_identity(struct tg_reader *r, const unsigned char identity[TG_POSTI
     return rc == 0 ? 0 : tg_error_set(err, "journal: event %lld is not there", (long long)event);
 }
 
+/* ---- an event id used twice ---- */
+
+struct reuse {
+    const struct tg_row_event *event;
+    bool same;
+};
+
+static bool on_holder(void *arg, const struct tg_row_event *row, int64_t journalled_ms)
+{
+    struct reuse *u = arg;
+
+    (void)journalled_ms;
+    u->same = memcmp(row->identity, u->event->identity, TG_POSTING_KEY_BYTES) == 0 &&
+              strcmp(row->body_sha256, u->event->body_sha256) == 0;
+    return false;
+}
+
+int tg_known_reuse(struct tg_reader *r, const struct tg_row_event *event, char *out,
+                   struct tg_error *err)
+{
+    struct reuse u = {.event = event};
+
+    (void)snprintf(out, TG_EVENT_ID_STORED_MAX_BYTES, "%s", event->event_id);
+    for (unsigned n = 1; n <= TG_EVENT_ID_REUSES_MAX + 1; n++) {
+        int rc = tg_reader_event(r, out, on_holder, &u, err);
+
+        if (rc != 0 || u.same) {
+            return rc;
+        }
+        (void)snprintf(out, TG_EVENT_ID_STORED_MAX_BYTES, "%s-r%u", event->event_id, n);
+    }
+    return tg_error_set(err, "intake: event id %s came with more than %d different events",
+                        event->event_id, TG_EVENT_ID_REUSES_MAX);
+}
+
 /* ---- versions ---- */
 
 struct versions {

@@ -13,6 +13,15 @@
 int tg_known_identity(struct tg_reader *r, const unsigned char identity[TG_POSTING_KEY_BYTES],
                       struct tg_known *out, struct tg_error *err);
 
+/*
+ * The stream gave an event id that the journal has. 0: it is that event, or one stored before as
+ * its reuse: only the acknowledgement is missing. 1: another event under a used id (Redis was
+ * emptied and its clock went back); out gets the free id "ID-rN" to store it under. -1 with err.
+ * out holds TG_EVENT_ID_STORED_MAX_BYTES.
+ */
+int tg_known_reuse(struct tg_reader *r, const struct tg_row_event *event, char *out,
+                   struct tg_error *err);
+
 /* Versions, the live one's postings, open exceptions. dispatch NULL: nothing can be cancelled. */
 int tg_known_object(struct tg_reader *r, struct tg_dispatch *dispatch,
                     const unsigned char key[TG_POSTING_KEY_BYTES], int64_t version,

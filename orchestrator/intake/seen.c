@@ -2,7 +2,7 @@
 
 #include <string.h>
 
-_Static_assert(TG_SEEN_SLOTS >= 4 * TG_INTAKE_BATCH_MAX, "two keys for each entry, half empty");
+_Static_assert(TG_SEEN_SLOTS >= 6 * TG_INTAKE_BATCH_MAX, "three keys for each entry, half empty");
 
 void tg_seen_clear(struct tg_seen *s)
 {

@@ -9,7 +9,7 @@
 
 #include "common/str.h"
 
-#define TG_SEEN_SLOTS 2048 /* a power of two, at least four times TG_INTAKE_BATCH_MAX */
+#define TG_SEEN_SLOTS 2048 /* a power of two, at least six times TG_INTAKE_BATCH_MAX */
 
 struct tg_seen {
     unsigned char keys[TG_SEEN_SLOTS][TG_POSTING_KEY_BYTES];

@@ -239,6 +239,37 @@ def test_lost_entries_raise_an_alarm(sidecar):
     assert answer[0] == 200 and "tallygate_intake_data_loss_total 2" in str(answer[-1])
 
 
+def test_another_event_under_a_used_id_is_kept(sidecar):
+    """Redis emptied, its clock set back: the same stream id comes with another event."""
+    s = sidecar
+    s.orchestrator.start()
+    r = s.admin()
+    stream_id = "1790000000000-0"
+    event_id = f"{STREAM[4:7]}-{stream_id}"
+    r.xadd(STREAM, s.fields(1), id=stream_id)
+    stack.wait_for(lambda: s.sql("select count(*) from postings where state = 6")[0][0] == 2)
+    r.delete(STREAM)
+    r.xadd(STREAM, s.fields(2), id=stream_id)
+    stack.wait_for(lambda: s.sql("select count(*) from exceptions where code = 'event_id_reused'")
+                   [0][0] == 1)
+    assert s.sql("select event_id, ce_id, state from events order by id") == [
+        (event_id, "evt-1-1", 1), (event_id + "-r1", "evt-2-1", 3)]
+    assert "tallygate_intake_data_loss_total 1" in str(s.orchestrator.get("/metrics")[-1])
+
+    r.delete(STREAM)  # either of them again: known, acknowledged, nothing more
+    r.xadd(STREAM, s.fields(2), id=stream_id)
+    r.xadd(STREAM, s.fields(3), id="1790000000001-0")
+    stack.wait_for(lambda: s.sql("select count(*) from postings where state = 6")[0][0] == 4)
+    r.delete(STREAM)
+    r.xadd(STREAM, s.fields(1), id=stream_id)
+    r.xadd(STREAM, s.fields(4), id="1790000000001-0")  # a third event, under another used id
+    stack.wait_for(lambda: s.sql("select count(*) from events")[0][0] == 4)
+    assert s.sql("select event_id, state from events order by id")[3] == (
+        f"{STREAM[4:7]}-1790000000001-0-r1", 3)
+    assert s.sql("select count(*) from postings")[0][0] == 4
+    s.quiet()
+
+
 def test_a_lost_group_is_made_again_and_nothing_doubles(sidecar):
     s, r = sidecar, sidecar.admin()
     s.orchestrator.start()
