@@ -192,7 +192,7 @@ def error_pages(secrets, page):
 
 
 def send_chunked(edge, h2, first=b""):
-    """A body over the limit that does not say its length; (status, text), None: the stream is reset."""
+    """A body over the limit that does not say its length; (status, text), or None: it hung up."""
     if h2:
         with edge.client(h2=True) as c:
             try:
@@ -218,7 +218,7 @@ def send_chunked(edge, h2, first=b""):
 @pytest.mark.parametrize("secrets", [True, False], ids=["secrets", "no-secrets"])
 @pytest.mark.parametrize("h2", [False, True], ids=["http1", "http2"])
 def test_too_large_and_an_error_page(make_edge, h2, secrets):
-    """error_page leads into a location with a rate and no signature: its page, and a whole worker."""
+    """error_page leads to a location with a rate and no signature: its page, and a whole worker."""
     edge = make_edge(config=error_pages(secrets, "/413.html"))
     (edge.dir / "413.html").write_text("too much")
     workers, added = edge.nginx.workers(), edge.redis.added()

@@ -1,10 +1,12 @@
 """Proxied locations: the rate is charged once, after access checks, and shows in the answer."""
+import os
 import re
+import signal
 import uuid
 
 import pytest
 
-from tests.edge.conftest import assert_problem, default_config
+from tests.edge.conftest import SLOW, assert_problem, default_config
 from tests.harness import sign
 from tests.harness.stack import wait_for
 
@@ -234,6 +236,31 @@ def test_a_removed_key_ends_cached_tokens(make_edge):
         del edge.issuer.keys[0]
         edge.issuer.write(edge.jwks)
         wait_for(lambda: edge.post(c, token=token).status_code == 401, 20, "refused")
+
+
+def replace_worker(edge):
+    """Ends the worker; the master starts another, which reads its files as they are now."""
+    old = edge.nginx.workers()
+    os.kill(old[0], signal.SIGKILL)
+    wait_for(lambda: edge.nginx.workers() and edge.nginx.workers() != old, 20 * SLOW, "a worker")
+
+
+def test_no_keys(make_edge):
+    """A worker that starts without key set and secrets: 503 for both, until the files are there."""
+    edge = make_edge(allow=("exited on signal 9",))
+    secrets = edge.secrets.read_text()
+    edge.jwks.unlink()
+    edge.secrets.unlink()
+    replace_worker(edge)
+    with edge.client() as c:
+        doc = assert_problem(edge.post(c), 503, "unavailable")
+        assert "keys" in doc["detail"]
+        doc = assert_problem(edge.hook(c), 503, "unavailable")
+        assert "secrets" in doc["detail"]
+        edge.issuer.write(edge.jwks)
+        rewrite(edge.secrets, secrets)
+        wait_for(lambda: edge.post(c).status_code == 202, 20 * SLOW, "the keys")
+        wait_for(lambda: edge.hook(c).status_code == 202, 20 * SLOW, "the secrets")
 
 
 def test_secret_rotation(make_edge):

@@ -156,7 +156,11 @@ def test_hung_then_killed_then_back(make_edge):
 
 @pytest.mark.parametrize("h2", [False, True], ids=["http1", "http2"])
 def test_reload_under_load(make_edge, h2):
-    """Reloads while clients post: no answer but 202 on any request that got one."""
+    """Reloads while clients post: 202, and rarely 503. A new worker waits for its link before it
+    serves, but 100 ms at most, so that a Redis that is away stops no reload: on a busy machine a
+    few requests may find no link yet (2 in 100 here; 503 says so, and nothing is lost by it). A
+    worker that leaves closes its idle connections: a request that comes just then has no answer,
+    which is the connection's fault and never an answer that cannot be read."""
     edge = make_edge(workers=2)
     load = start_load(edge, h2=h2)
     for _ in range(2 if KIND == "valgrind" else 5):
@@ -164,9 +168,13 @@ def test_reload_under_load(make_edge, h2):
         edge.nginx.reload()
         stack.wait_for(lambda: sum(len(t.answers) for t in load) > seen + 10, 30 * SLOW, "go on")
     answers = end_load(load)
-    # a worker that was just started may have no link yet: 503 says so, nothing is lost by it
     assert {a[0] for a in answers} <= {202, 503}
-    assert sum(a[0] == 503 for a in answers) < len(answers) / 4
+    refused = sum(a[0] == 503 for a in answers)
+    assert refused <= len(answers) * 2 / 100, f"{refused} of {len(answers)}"
+    errors = {name for t in load for name, _ in t.errors}
+    # h2: also what httpx says when it uses a connection that has said GOAWAY
+    assert errors - ({"LocalProtocolError"} if h2 else set()) <= \
+        {"RemoteProtocolError", "ReadError", "WriteError"}, errors
     assert_conserved(edge, answers)
 
 
