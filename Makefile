@@ -101,10 +101,11 @@ module: $(MODULE)
 $(MODULE): $(MODULE_SRC) build/gen/admit_lua.h ngx_module/build.sh
 	@ngx_module/build.sh $(MODULE)
 
-# NGINX's headers are not ours: as system headers they raise no warning of ours
+# NGINX's headers are not ours: as system headers they raise no warning of ours; `len = p - buf` is its
+# idiom, so signs are left alone there
 NGX_SRC := /usr/share/nginx/src/src
 NGX_FLAGS := -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wshadow -Wvla -Wconversion \
-	-Wstrict-prototypes $(patsubst %,-isystem $(NGX_SRC)/%,core event event/modules os/unix http \
+	-Wno-sign-conversion -Wstrict-prototypes $(patsubst %,-isystem $(NGX_SRC)/%,core event event/modules os/unix http \
 	http/modules http/v2) -isystem build/ngx -I. -Ibuild/gen
 
 compile_commands.json: $(SRC_C) $(SRC_CC) Makefile

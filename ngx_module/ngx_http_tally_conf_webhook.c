@@ -61,7 +61,9 @@ ngx_http_tally_add_secret(ngx_conf_t *cf, ngx_command_t *cmd,
 
     for (i = 0; i < mcf->secrets.nelts; i++) {
         if (slot[i]->name.len == name->len
-            && ngx_strncmp(slot[i]->name.data, name->data, name->len) == 0)
+            && (name->len == 0
+                || ngx_strncmp(slot[i]->name.data, name->data, name->len)
+                   == 0))
         {
             return "is duplicate";
         }

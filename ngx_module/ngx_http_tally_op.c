@@ -574,7 +574,7 @@ ngx_http_tally_op_deadline(ngx_event_t *ev)
 
         ngx_http_tally_count(NGX_HTTP_TALLY_METRIC_REDIS_TIMEOUTS);
 
-        ngx_log_error(NGX_LOG_INFO, op->request->connection->log, 0,
+        ngx_log_error(NGX_LOG_INFO, link->log, 0,
                       "tally redis \"%V\": no answer in %M ms",
                       &link->redis->name, link->redis->timeout);
 

@@ -20,6 +20,8 @@ static ngx_int_t ngx_http_tally_publish_run(ngx_http_request_t *r,
     ngx_http_tally_ctx_t *ctx);
 static ngx_int_t ngx_http_tally_publish_check(ngx_http_request_t *r,
     ngx_http_tally_ctx_t *ctx);
+static ngx_int_t ngx_http_tally_body_join(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx, size_t len);
 static void ngx_http_tally_publish_resume(ngx_http_request_t *r);
 static ngx_int_t ngx_http_tally_publish_answer(ngx_http_request_t *r,
     ngx_http_tally_ctx_t *ctx);
@@ -203,7 +205,6 @@ ngx_http_tally_body_take(ngx_http_request_t *r, ngx_http_tally_ctx_t *ctx,
     ngx_str_t *detail)
 {
     size_t        len;
-    u_char       *p;
     ngx_chain_t  *cl;
 
     ngx_str_set(&ctx->body, "");
@@ -233,7 +234,7 @@ ngx_http_tally_body_take(ngx_http_request_t *r, ngx_http_tally_ctx_t *ctx,
             return NGX_DECLINED;
         }
 
-        len += cl->buf->last - cl->buf->pos;
+        len += (size_t) (cl->buf->last - cl->buf->pos);
 
         if (len > TG_BODY_MAX_BYTES) {
             ngx_str_set(detail, "the body is larger than an event may be");
@@ -241,16 +242,34 @@ ngx_http_tally_body_take(ngx_http_request_t *r, ngx_http_tally_ctx_t *ctx,
         }
     }
 
-    if (len == 0) {
-        goto digest;
+    if (len && ngx_http_tally_body_join(r, ctx, len) != NGX_OK) {
+        return NGX_ERROR;
     }
+
+digest:
+
+    if (tg_sha256(ngx_http_tally_tg(&ctx->body), ctx->body_sha256) != 0) {
+        return NGX_ERROR;
+    }
+
+    return NGX_OK;
+}
+
+
+static ngx_int_t
+ngx_http_tally_body_join(ngx_http_request_t *r, ngx_http_tally_ctx_t *ctx,
+    size_t len)
+{
+    u_char       *p;
+    ngx_chain_t  *cl;
 
     cl = r->request_body->bufs;
 
+    ctx->body.len = len;
+
     if ((size_t) (cl->buf->last - cl->buf->pos) == len) {
         ctx->body.data = cl->buf->pos;
-        ctx->body.len = len;
-        goto digest;
+        return NGX_OK;
     }
 
     p = ngx_pnalloc(r->pool, len);
@@ -259,7 +278,6 @@ ngx_http_tally_body_take(ngx_http_request_t *r, ngx_http_tally_ctx_t *ctx,
     }
 
     ctx->body.data = p;
-    ctx->body.len = len;
 
     for ( /* void */ ; cl; cl = cl->next) {
 
@@ -268,12 +286,6 @@ ngx_http_tally_body_take(ngx_http_request_t *r, ngx_http_tally_ctx_t *ctx,
         if (cl->buf->last != cl->buf->pos) {
             p = ngx_cpymem(p, cl->buf->pos, cl->buf->last - cl->buf->pos);
         }
-    }
-
-digest:
-
-    if (tg_sha256(ngx_http_tally_tg(&ctx->body), ctx->body_sha256) != 0) {
-        return NGX_ERROR;
     }
 
     return NGX_OK;

@@ -106,7 +106,7 @@ ngx_http_tally_var_set(ngx_http_variable_value_t *v, u_char *data, size_t len)
     v->valid = 1;
     v->no_cacheable = 1;
     v->not_found = 0;
-    v->len = (unsigned) len;
+    v->len = (unsigned) len & 0x0fffffff;   /* a bit field of 28 */
     v->data = data;
 
     return NGX_OK;

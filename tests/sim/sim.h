@@ -28,8 +28,8 @@
 #define SIM_NET_LATE_MAX_MS 120000  /* a request may be this late */
 #define SIM_EXEC_LATE_MAX_MS 180000 /* and be worked on this long */
 #define SIM_JUMP_BACK_MAX_MS (INT64_C(5) * 24 * 3600 * 1000)
-#define SIM_SETTLE_MAX_MS 10800000  /* once calm, all is done within this */
-#define SIM_TTL_MARGIN_MS 300000    /* a true ttl is longer than the declared one by this */
+#define SIM_SETTLE_MAX_MS 10800000 /* once calm, all is done within this */
+#define SIM_TTL_MARGIN_MS 300000   /* a true ttl is longer than the declared one by this */
 
 /* X(enumerator, what the shell or a connector does wrong) */
 #define SIM_MUTATION_TABLE(X)                                                                      \
@@ -78,7 +78,7 @@ enum sim_mutation { SIM_MUTATION_TABLE(SIM_MUTATION_ENUM) SIM_MUTATION_COUNT };
     X(TAKEN_BACK, "sent marks taken back before the first byte")                                   \
     X(JUMP_FORWARD, "clock jumps forward")                                                         \
     X(JUMP_BACK, "clock jumps back")                                                               \
-    X(JUMP_BACK_DAYS, "clock jumps back by up to days, with postings open")                                                               \
+    X(JUMP_BACK_DAYS, "clock jumps back by up to days, with postings open")                        \
     X(NO_ROOM, "steps with hardly any room for actions")                                           \
     X(USED_UP, "exceptions attempts_used_up")                                                      \
     X(UNKNOWN, "exceptions outcome_unknown")                                                       \
