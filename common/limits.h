@@ -199,6 +199,7 @@
 #define TG_API_DISCARD_MAX_BYTES (8 * 1024 * 1024) /* read of a body to answer 413 */
 #define TG_API_REDIS_TIMEOUT_MS 200
 #define TG_API_METRICS_MAX_BYTES (1024 * 1024)
+#define TG_METRICS_DESTINATIONS_MAX 1000 /* shown in /metrics one by one */
 #define TG_API_BACKLOG 128
 #define TG_API_STOP_MS 5000          /* a stop waits so long for answers in progress */
 #define TG_API_OBJECTS_MAX 100       /* objects, and exceptions, shown of one event */

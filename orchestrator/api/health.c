@@ -40,10 +40,27 @@ void tg_api_readyz(struct tg_api_context *ctx, const struct tg_api_request *rq,
                   rq->correlation_id);
 }
 
+/* A journal that cannot be read leaves the last count. */
+static void count_exceptions(struct tg_api_context *ctx)
+{
+    struct tg_error err;
+    struct tg_reader *reader = tg_api_context_reader(ctx, &err);
+    uint64_t count = 0;
+
+    if (reader == NULL) {
+        return;
+    }
+    if (tg_reader_exceptions_count(reader, &count, &err) != 0) {
+        tg_api_context_drop_reader(ctx);
+        return;
+    }
+    tg_metric_set(TG_METRIC_EXCEPTIONS_OPEN, count);
+}
+
 void tg_api_metrics(struct tg_api_context *ctx, const struct tg_api_request *rq,
                     struct tg_reply *out)
 {
-    (void)ctx;
+    count_exceptions(ctx);
     for (size_t size = METRICS_FIRST_BYTES; size <= TG_API_METRICS_MAX_BYTES; size *= 2) {
         char *text = malloc(size);
         size_t len = text != NULL ? tg_metrics_write(text, size) : 0;

@@ -1,9 +1,13 @@
 #include "core/metrics.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "common/limits.h"
 
 struct metric {
     const char *type;
@@ -43,6 +47,87 @@ static bool advance(size_t *at, size_t out_size, int wrote)
     return true;
 }
 
+/* ---- destinations ---- */
+
+struct place {
+    const char *id; /* NULL: not set yet */
+    struct tg_destination_gauges is;
+};
+
+static pthread_mutex_t places_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct place *places;
+static size_t place_count;
+
+int tg_metrics_destinations(size_t n)
+{
+    const size_t shown = n < TG_METRICS_DESTINATIONS_MAX ? n : TG_METRICS_DESTINATIONS_MAX;
+    struct place *fresh = shown != 0 ? calloc(shown, sizeof(*fresh)) : NULL;
+
+    if (shown != 0 && fresh == NULL) {
+        return -1;
+    }
+    pthread_mutex_lock(&places_lock);
+    free(places);
+    places = fresh;
+    place_count = shown;
+    pthread_mutex_unlock(&places_lock);
+    return 0;
+}
+
+void tg_metrics_destination(size_t index, const char *id, const struct tg_destination_gauges *g)
+{
+    pthread_mutex_lock(&places_lock);
+    if (index < place_count) {
+        places[index] = (struct place){.id = id, .is = *g};
+    }
+    pthread_mutex_unlock(&places_lock);
+}
+
+/* All lines of one gauge; offset: of its field. The lock is held. */
+static bool write_gauge(char *out, size_t out_size, size_t *at, const struct metric *m,
+                        size_t offset)
+{
+    if (!advance(at, out_size,
+                 snprintf(out + *at, out_size - *at, "# HELP %s %s\n# TYPE %s %s\n", m->name,
+                          m->help, m->name, m->type))) {
+        return false;
+    }
+    for (size_t i = 0; i < place_count; i++) {
+        uint64_t value;
+
+        if (places[i].id == NULL) {
+            continue;
+        }
+        memcpy(&value, (const char *)&places[i].is + offset, sizeof(value));
+        if (!advance(at, out_size,
+                     snprintf(out + *at, out_size - *at, "%s{destination=\"%s\"} %" PRIu64 "\n",
+                              m->name, places[i].id, value))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+#define GAUGE_ROW(field, type, name, labels, help)                                                 \
+    {{type, name, labels, help}, offsetof(struct tg_destination_gauges, field)},
+static const struct {
+    struct metric is;
+    size_t offset;
+} GAUGES[] = {TG_GAUGE_TABLE(GAUGE_ROW)};
+#undef GAUGE_ROW
+
+static bool write_gauges(char *out, size_t out_size, size_t *at)
+{
+    bool ok = true;
+
+    pthread_mutex_lock(&places_lock);
+    for (size_t i = 0; ok && i < sizeof(GAUGES) / sizeof(GAUGES[0]); i++) {
+        ok = write_gauge(out, out_size, at, &GAUGES[i].is, GAUGES[i].offset);
+    }
+    pthread_mutex_unlock(&places_lock);
+    return ok;
+}
+
 size_t tg_metrics_write(char *out, size_t out_size)
 {
     size_t at = 0;
@@ -68,5 +153,5 @@ size_t tg_metrics_write(char *out, size_t out_size)
             return 0;
         }
     }
-    return at;
+    return write_gauges(out, out_size, &at) ? at : 0;
 }

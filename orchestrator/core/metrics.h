@@ -21,7 +21,7 @@
     X(INTAKE_CLAIMED, "counter", "tallygate_intake_claimed_total", "",                             \
       "Entries taken over from a consumer that died")                                              \
     X(INTAKE_DATA_LOSS, "counter", "tallygate_intake_data_loss_total", "",                         \
-      "Entries that Redis lost, or gave an event id in use: alarm")                                           \
+      "Entries that Redis lost, or gave an event id in use: alarm")                                \
     X(REDIS_CONNECTED, "gauge", "tallygate_redis_connected", "", "1 when the intake link is up")   \
     X(STREAM_BACKLOG, "gauge", "tallygate_stream_backlog", "",                                     \
       "Entries not yet acknowledged, over all shards")                                             \
@@ -38,6 +38,8 @@
     X(POSTINGS_IN_DOUBT, "counter", "tallygate_postings_total", "outcome=\"in_doubt\"",            \
       "Answers of destinations")                                                                   \
     X(EXCEPTIONS_OPENED, "counter", "tallygate_exceptions_opened_total", "", "Exceptions opened")  \
+    X(EXCEPTIONS_OPEN, "gauge", "tallygate_exceptions_open", "",                                   \
+      "Exceptions open or assigned, counted at the scrape")                                        \
     X(API_REQUESTS, "counter", "tallygate_api_requests_total", "", "Requests to the API")          \
     X(API_VALIDATED, "counter", "tallygate_api_validated_total", "",                               \
       "Objects checked by a validate call")
@@ -45,6 +47,31 @@
 #define TG_METRIC_ENUM(name, type, text, labels, help) TG_METRIC_##name,
 enum tg_metric { TG_METRIC_TABLE(TG_METRIC_ENUM) TG_METRIC_COUNT };
 #undef TG_METRIC_ENUM
+
+/* One line a destination; the label's value is its id. X(field, type, name, labels, help) */
+#define TG_GAUGE_TABLE(X)                                                                          \
+    X(open, "gauge", "tallygate_destination_open", "destination=\"\"",                             \
+      "Open postings held in memory, at most 1024")                                                \
+    X(in_flight, "gauge", "tallygate_destination_in_flight", "destination=\"\"",                   \
+      "Sends and look-ups without an answer yet")                                                  \
+    X(retry, "gauge", "tallygate_destination_retry", "destination=\"\"",                           \
+      "Postings that wait for another try")                                                        \
+    X(in_doubt, "gauge", "tallygate_destination_in_doubt", "destination=\"\"",                     \
+      "Postings of which nobody knows yet whether they landed")                                    \
+    X(breaker, "gauge", "tallygate_destination_breaker", "destination=\"\"",                       \
+      "0 closed, 1 half open, 2 open: it is down")
+
+#define TG_GAUGE_FIELD(field, type, text, labels, help) uint64_t field;
+struct tg_destination_gauges {
+    TG_GAUGE_TABLE(TG_GAUGE_FIELD)
+};
+#undef TG_GAUGE_FIELD
+
+/* Room for n destinations, none set; 0 ends it. 0, or -1: no memory. Only the first
+ * TG_METRICS_DESTINATIONS_MAX are shown. */
+int tg_metrics_destinations(size_t n);
+/* id is borrowed until the next call of tg_metrics_destinations. Any thread. */
+void tg_metrics_destination(size_t index, const char *id, const struct tg_destination_gauges *g);
 
 void tg_metric_add(enum tg_metric m, uint64_t n);
 void tg_metric_set(enum tg_metric m, uint64_t value);

@@ -533,6 +533,31 @@ static void set_timer(struct tg_dispatch *d)
     (void)uv_timer_start(&d->timer, on_timer, (uint64_t)delay, 0);
 }
 
+static uint64_t breaker_number(enum tg_breaker_state state)
+{
+    return state == TG_BREAKER_CLOSED ? 0 : state == TG_BREAKER_HALF_OPEN ? 1 : 2;
+}
+
+/* What /metrics shows of destinations; the API's threads never touch the engine. */
+static void publish(const struct tg_dispatch *d)
+{
+    for (uint32_t i = 0; i < d->target_count && i < TG_METRICS_DESTINATIONS_MAX; i++) {
+        struct tg_engine_stats is;
+
+        if (d->targets[i].ops == NULL) {
+            continue;
+        }
+        tg_engine_destination_stats(d->engine, i, &is);
+        tg_metrics_destination(
+            i, d->targets[i].config->id,
+            &(struct tg_destination_gauges){.open = is.open,
+                                            .in_flight = is.in_flight,
+                                            .retry = is.retry,
+                                            .in_doubt = is.in_doubt,
+                                            .breaker = breaker_number(is.breaker)});
+    }
+}
+
 /* Once a loop turn, before it may sleep: everything that gathered goes out in one batch. */
 static void on_turn(uv_prepare_t *prepare)
 {
@@ -544,6 +569,7 @@ static void on_turn(uv_prepare_t *prepare)
     load_all(d);
     pump(d);
     tg_marks_flush(d->marks);
+    publish(d);
     if (d->stopping && tg_engine_is_quiet(d->engine) && tg_marks_is_empty(d->marks)) {
         close_connectors(d);
         return;
@@ -629,6 +655,24 @@ static int make_engine(struct tg_dispatch *d, struct tg_error *err)
     return d->engine != NULL ? 0 : tg_error_set(err, "dispatch: no memory for the engine");
 }
 
+/* Postings whose destination left the configuration: nobody sends them. */
+static void warn_stranded(void *arg, const char *destination_id, uint64_t open)
+{
+    const struct tg_dispatch *d = arg;
+
+    for (uint32_t i = 0; i < d->target_count; i++) {
+        if (d->targets[i].config != NULL && strcmp(d->targets[i].config->id, destination_id) == 0) {
+            return;
+        }
+    }
+    if (open != 0) {
+        tg_log(TG_LOG_WARN, "dispatch",
+               "%" PRIu64 " open postings are for destination %s, which is not configured: they "
+               "wait until it is configured again",
+               open, destination_id);
+    }
+}
+
 static int start_parts(struct tg_dispatch *d, struct tg_error *err)
 {
     struct tg_marks_options marks = {
@@ -646,11 +690,15 @@ static int start_parts(struct tg_dispatch *d, struct tg_error *err)
     if (d->reader == NULL || open_targets(d, err) != 0 || make_engine(d, err) != 0) {
         return -1;
     }
-    return 0;
+    if (tg_metrics_destinations(d->target_count) != 0) {
+        return tg_error_set(err, "dispatch: no memory");
+    }
+    return tg_reader_destinations(d->reader, warn_stranded, d, err);
 }
 
 static void free_parts(struct tg_dispatch *d)
 {
+    (void)tg_metrics_destinations(0); /* their ids are the configuration's */
     tg_engine_free(d->engine);
     tg_marks_free(d->marks);
     tg_rows_free(d->rows);

@@ -128,3 +128,44 @@ int tg_reader_exceptions_of_event(struct tg_reader *r, int64_t event, tg_excepti
     tg_bind_i64(&b, event);
     return exceptions_walk(r, &b, false, fn, arg, err);
 }
+
+int tg_reader_exceptions_count(struct tg_reader *r, uint64_t *count, struct tg_error *err)
+{
+    sqlite3_stmt *s = tg_reader_statement(r, TG_READ_EXCEPTIONS_COUNT,
+                                          "SELECT count(*) FROM exceptions INDEXED BY "
+                                          "exceptions_open WHERE state IN (0, 1)",
+                                          err);
+    int result;
+
+    if (s == NULL) {
+        return -1;
+    }
+    result = sqlite3_step(s);
+    if (result == SQLITE_ROW) {
+        *count = (uint64_t)sqlite3_column_int64(s, 0);
+    }
+    (void)sqlite3_reset(s);
+    return result == SQLITE_ROW ? 0 : tg_reader_failed(r, "the open exceptions", err);
+}
+
+/* ---- destinations ---- */
+
+int tg_reader_destinations(struct tg_reader *r, tg_destination_fn fn, void *arg,
+                           struct tg_error *err)
+{
+    sqlite3_stmt *s = tg_reader_statement(
+        r, TG_READ_DESTINATIONS,
+        "SELECT d.name, (SELECT count(*) FROM postings p INDEXED BY postings_open "
+        "WHERE p.destination = d.id AND p.state IN (2, 3, 4, 5)) FROM destinations d ORDER BY d.id",
+        err);
+    int result;
+
+    if (s == NULL) {
+        return -1;
+    }
+    while ((result = sqlite3_step(s)) == SQLITE_ROW) {
+        fn(arg, tg_column_text(s, 0), (uint64_t)sqlite3_column_int64(s, 1));
+    }
+    (void)sqlite3_reset(s);
+    return result == SQLITE_DONE ? 0 : tg_reader_failed(r, "the destinations", err);
+}

@@ -223,6 +223,14 @@ int tg_reader_exception(struct tg_reader *r, int64_t id, tg_exception_fn fn, voi
 int tg_reader_exceptions_of_event(struct tg_reader *r, int64_t event, tg_exception_fn fn, void *arg,
                                   struct tg_error *err);
 
+/* How many are open or assigned, of all tenants. 0 or -1. */
+int tg_reader_exceptions_count(struct tg_reader *r, uint64_t *count, struct tg_error *err);
+/* Every destination the journal knows, by number, with its READY, SENT, RETRY and IN_DOUBT. 0, -1.
+ */
+typedef void (*tg_destination_fn)(void *arg, const char *destination_id, uint64_t open);
+int tg_reader_destinations(struct tg_reader *r, tg_destination_fn fn, void *arg,
+                           struct tg_error *err);
+
 /*
  * The stable number of a destination, found or given: dense from 0, kept for ever, the
  * `destination` of every row above. The configuration's running index is another number: the loop

@@ -54,6 +54,30 @@ static void writes_each_name_once(void **state)
     assert_non_null(strstr(text, "\ntallygate_stream_backlog 18446744073709551615\n"));
 }
 
+static void destinations_are_told_apart(void **state)
+{
+    static char text[64 * 1024];
+    const struct tg_destination_gauges down = {
+        .open = 7, .in_flight = 1, .retry = 4, .in_doubt = 2, .breaker = 2};
+
+    (void)state;
+    assert_int_equal(tg_metrics_destinations(3), 0);
+    tg_metrics_destination(1, "acme/erp", &down);
+    tg_metrics_destination(3, "acme/none", &down); /* out of range */
+    assert_true(tg_metrics_write(text, sizeof(text)) > 0);
+    assert_non_null(strstr(text, "# TYPE tallygate_destination_open gauge\n"
+                                 "tallygate_destination_open{destination=\"acme/erp\"} 7\n"));
+    assert_non_null(
+        strstr(text, "\ntallygate_destination_in_flight{destination=\"acme/erp\"} 1\n"));
+    assert_non_null(strstr(text, "\ntallygate_destination_retry{destination=\"acme/erp\"} 4\n"));
+    assert_non_null(strstr(text, "\ntallygate_destination_in_doubt{destination=\"acme/erp\"} 2\n"));
+    assert_non_null(strstr(text, "\ntallygate_destination_breaker{destination=\"acme/erp\"} 2\n"));
+    assert_null(strstr(text, "acme/none"));
+    assert_int_equal(tg_metrics_destinations(0), 0);
+    assert_true(tg_metrics_write(text, sizeof(text)) > 0);
+    assert_null(strstr(text, "acme/erp"));
+}
+
 static void too_small_gives_nothing(void **state)
 {
     static char text[64 * 1024];
@@ -75,6 +99,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(writes_each_name_once),
+        cmocka_unit_test(destinations_are_told_apart),
         cmocka_unit_test(too_small_gives_nothing),
     };
 
