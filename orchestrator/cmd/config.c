@@ -544,6 +544,38 @@ static int check_tenants(const struct loader *l, const struct tg_yaml_node *tena
     return rc;
 }
 
+/* Two books in one directory would mix their lines. */
+static int check_paths(const struct loader *l, const struct tg_yaml_node *tenants,
+                       const struct tg_config *c)
+{
+    struct seen *seen = calloc(c->destination_count + 1, sizeof(*seen));
+    size_t n = 0;
+    int rc = 0;
+
+    if (seen == NULL) {
+        return out_of_memory(l);
+    }
+    for (size_t i = 0; i < c->tenant_count; i++) {
+        const struct tg_yaml_node *list = tg_yaml_get(tg_yaml_item(tenants, i), "destinations");
+
+        for (size_t k = 0; k < c->tenants[i].destination_count; k++) {
+            seen[n].id = c->tenants[i].destinations[k].path;
+            seen[n++].node = tg_yaml_get(tg_yaml_value(list, k), "path");
+        }
+    }
+    qsort(seen, n, sizeof(*seen), by_id_then_line);
+    for (size_t i = 1; rc == 0 && i < n; i++) {
+        if (strcmp(seen[i - 1].id, seen[i].id) == 0) {
+            rc = tg_yaml_error(l->doc, seen[i].node, l->err,
+                               "path `%s` is already at line %u; accepted: a directory of its own "
+                               "for each destination",
+                               seen[i].id, tg_yaml_line(seen[i - 1].node));
+        }
+    }
+    free(seen);
+    return rc;
+}
+
 static int load(const struct loader *l, struct tg_config *c)
 {
     const struct tg_yaml_node *root = tg_yaml_root(l->doc);
@@ -559,7 +591,7 @@ static int load(const struct loader *l, struct tg_config *c)
             return -1;
         }
     }
-    return check_tenants(l, tenants, c);
+    return check_tenants(l, tenants, c) != 0 ? -1 : check_paths(l, tenants, c);
 }
 
 struct tg_config *tg_config_load(const char *path, struct tg_error *err)

@@ -269,6 +269,10 @@ static const struct wrong table[] = {
      "  - id: acme\n",
      9,
      {"tenant `acme` is already at line 8", "each tenant once"}},
+    {"      erp:",
+     "      a: {connector: file, path: twice}\n      b: {connector: file, path: twice}\n      erp:",
+     15,
+     {"path `twice` is already at line 14", "a directory of its own"}},
 };
 
 static void each_mistake_is_named(void **state)
