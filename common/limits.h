@@ -74,7 +74,7 @@
 #define TG_LOG_MESSAGE_MAX_BYTES 2048 /* longer messages are cut */
 
 /* --- orchestrator: intake --- */
-#define TG_INTAKE_BATCH_MAX 256 /* stream entries decided and journalled together */
+#define TG_INTAKE_BATCH_MAX 256         /* stream entries decided and journalled together */
 #define TG_EVENT_ID_REUSES_MAX 999      /* other events under one used event id */
 #define TG_EVENT_ID_STORED_MAX_BYTES 56 /* TG_EVENT_ID_MAX_BYTES and "-r999" */
 #define TG_INTAKE_BLOCK_MS 1000

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "common/codec.h"
+#include "common/digest.h"
 #include "journal/internal.h"
 
 #define ACTOR "orchestrator"
@@ -214,8 +215,42 @@ static enum tg_applied mark_refused(struct tg_store *s, const struct tg_row_mark
     return result == SQLITE_ROW || result == SQLITE_DONE ? TG_REFUSED : tg_store_class(result);
 }
 
+int tg_payload_digest(struct tg_str payload, char out[TG_PAYLOAD_DIGEST_BYTES])
+{
+    unsigned char sum[TG_SHA256_BYTES];
+
+    if (tg_sha256(payload, sum) != 0) {
+        return -1;
+    }
+    tg_hex_encode(sum, (TG_PAYLOAD_DIGEST_BYTES - 1) / 2, out);
+    out[TG_PAYLOAD_DIGEST_BYTES - 1] = '\0';
+    return 0;
+}
+
+/* What the audit row of a mark says of its posting. */
+struct marked {
+    char key[2 * TG_POSTING_KEY_BYTES + 1];
+    char payload[TG_PAYLOAD_DIGEST_BYTES];
+    int64_t quantity_micros;
+};
+
+/* From the row the mark returned; false: not a posting of ours. */
+static bool marked_from(sqlite3_stmt *row, struct marked *out)
+{
+    const void *key = sqlite3_column_blob(row, 0);
+    struct tg_str payload = {sqlite3_column_text(row, 1), (size_t)sqlite3_column_bytes(row, 1)};
+
+    if (key == NULL || sqlite3_column_bytes(row, 0) != TG_POSTING_KEY_BYTES) {
+        return false;
+    }
+    tg_hex_encode(key, TG_POSTING_KEY_BYTES, out->key);
+    out->key[sizeof(out->key) - 1] = '\0';
+    out->quantity_micros = sqlite3_column_int64(row, 2);
+    return tg_payload_digest(payload, out->payload) == 0;
+}
+
 static enum tg_applied mark_state(struct tg_store *s, const struct tg_row_mark *m,
-                                  unsigned char key[TG_POSTING_KEY_BYTES], struct tg_error *err)
+                                  struct marked *marked, struct tg_error *err)
 {
     struct tg_bind b = tg_bind_begin(s->statements[TG_STORE_MARK]);
     bool found = false;
@@ -230,12 +265,7 @@ static enum tg_applied mark_state(struct tg_store *s, const struct tg_row_mark *
     tg_bind_i64(&b, m->at_ms);
     result = b.result == SQLITE_OK ? sqlite3_step(b.statement) : b.result;
     if (result == SQLITE_ROW) {
-        const void *blob = sqlite3_column_blob(b.statement, 0);
-
-        found = blob != NULL && sqlite3_column_bytes(b.statement, 0) == TG_POSTING_KEY_BYTES;
-        if (found) {
-            memcpy(key, blob, TG_POSTING_KEY_BYTES);
-        }
+        found = marked_from(b.statement, marked);
         result = sqlite3_step(b.statement);
     }
     (void)sqlite3_reset(b.statement);
@@ -279,12 +309,11 @@ static enum tg_applied mark_attempt(struct tg_store *s, const struct tg_row_mark
 static enum tg_applied apply_mark(struct tg_store *s, const struct tg_row_mark *m,
                                   struct tg_error *err)
 {
-    unsigned char key[TG_POSTING_KEY_BYTES];
-    char hex[2 * TG_POSTING_KEY_BYTES + 1];
+    struct marked marked;
     char ref[TG_CONNECT_REF_MAX_BYTES * 6 + 1];
-    char detail[sizeof(hex) + sizeof(ref) + 64];
+    char detail[sizeof(marked) + sizeof(ref) + 128];
     const char *action = mark_action(m->to);
-    enum tg_applied a = mark_state(s, m, key, err);
+    enum tg_applied a = mark_state(s, m, &marked, err);
 
     if (a == TG_APPLIED) {
         a = mark_total(s, m, err);
@@ -295,10 +324,11 @@ static enum tg_applied apply_mark(struct tg_store *s, const struct tg_row_mark *
     if (a != TG_APPLIED || action == NULL) {
         return a;
     }
-    tg_hex_encode(key, sizeof(key), hex);
-    hex[sizeof(hex) - 1] = '\0';
-    (void)snprintf(detail, sizeof(detail), "{\"key\":\"%s\",\"attempt\":%u,\"ref\":\"%s\"}", hex,
-                   m->attempt, escaped(m->ref, ref, sizeof(ref)));
+    (void)snprintf(detail, sizeof(detail),
+                   "{\"key\":\"%s\",\"attempt\":%u,\"ref\":\"%s\",\"payload\":\"%s\","
+                   "\"quantity\":%" PRId64 "}",
+                   marked.key, m->attempt, escaped(m->ref, ref, sizeof(ref)), marked.payload,
+                   marked.quantity_micros);
     return note(s, action, "posting", m->posting, detail, err);
 }
 

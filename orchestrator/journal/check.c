@@ -74,6 +74,20 @@ static const char *const questions[] = {
     "' "
     "|| tq || ' micros; posted are ' || c || ', ' || q "
     "FROM both_ways LEFT JOIN destinations n ON n.id = d WHERE c <> tc OR q <> tq",
+
+    /* the book against the chain, both ways: who alters both has to alter the chain too */
+    "SELECT 'posting ' || p.id || ' is posted and the audit has no row of it' FROM postings p "
+    "WHERE p.state IN (6, 10) AND p.id NOT IN (SELECT CAST(substr(subject, 9) AS INTEGER) "
+    "FROM audit WHERE action = 'posting.posted')",
+    "SELECT 'audit row ' || a.seq || ' has ' || a.subject || ' posted, which is not so' "
+    "FROM audit a LEFT JOIN postings p ON p.id = CAST(substr(a.subject, 9) AS INTEGER) "
+    "WHERE a.action = 'posting.posted' AND (p.id IS NULL OR p.state NOT IN (6, 10))",
+    "SELECT a.subject || ' is not what audit row ' || a.seq || ' says was posted' "
+    "FROM audit a JOIN postings p ON p.id = CAST(substr(a.subject, 9) AS INTEGER) "
+    "WHERE a.action = 'posting.posted' "
+    "AND (json_extract(a.detail, '$.payload') <> payload_digest(p.payload) "
+    "OR json_extract(a.detail, '$.quantity') <> p.quantity_micros "
+    "OR json_extract(a.detail, '$.key') <> lower(hex(p.key)))",
 };
 
 #define QUESTIONS (sizeof(questions) / sizeof(questions[0]))
@@ -101,6 +115,19 @@ static int ask(struct tg_reader *r, const char *sql, size_t *count, tg_check_fin
     return result == SQLITE_DONE ? 0 : -1;
 }
 
+static void payload_digest(sqlite3_context *c, int n, sqlite3_value **values)
+{
+    struct tg_str payload = {sqlite3_value_text(values[0]), (size_t)sqlite3_value_bytes(values[0])};
+    char out[TG_PAYLOAD_DIGEST_BYTES];
+
+    (void)n;
+    if (tg_payload_digest(payload, out) != 0) {
+        sqlite3_result_error_nomem(c);
+        return;
+    }
+    sqlite3_result_text(c, out, -1, SQLITE_TRANSIENT);
+}
+
 int tg_journal_check(struct tg_reader *r, tg_check_finding fn, void *arg, struct tg_error *err)
 {
     size_t count = 0;
@@ -109,7 +136,9 @@ int tg_journal_check(struct tg_reader *r, tg_check_finding fn, void *arg, struct
     char more[64];
 
     (void)snprintf(cache, sizeof(cache), "PRAGMA cache_size = -%d; BEGIN", TG_JOURNAL_CACHE_KIB);
-    if (sqlite3_exec(r->db, cache, NULL, NULL, NULL) != SQLITE_OK) {
+    if (sqlite3_create_function(r->db, "payload_digest", 1, SQLITE_UTF8 | SQLITE_DETERMINISTIC,
+                                NULL, payload_digest, NULL, NULL) != SQLITE_OK ||
+        sqlite3_exec(r->db, cache, NULL, NULL, NULL) != SQLITE_OK) {
         return tg_reader_failed(r, "the journal", err);
     }
     for (size_t i = 0; i < QUESTIONS && result == 0; i++) {

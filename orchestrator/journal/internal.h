@@ -105,7 +105,8 @@ void tg_batch_shed(struct tg_batch *b);
                "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)")         \
     X(MARK, "UPDATE postings SET state = ?3, attempt = ?4, due_ms = ?5, ref = coalesce(?6, ref), " \
             "first_sent_ms = CASE WHEN ?3 = 3 AND first_sent_ms = 0 THEN ?7 "                      \
-            "ELSE first_sent_ms END WHERE id = ?1 AND state = ?2 RETURNING key")                   \
+            "ELSE first_sent_ms END WHERE id = ?1 AND state = ?2 "                                 \
+            "RETURNING key, payload, quantity_micros")                                             \
     X(POSTING_STATE, "SELECT state FROM postings WHERE id = ?1")                                   \
     X(TOTAL_ADD,                                                                                   \
       "INSERT INTO control_totals(destination, kind, period, count, quantity_micros) "             \
@@ -262,5 +263,9 @@ sqlite3_stmt *tg_reader_statement(struct tg_reader *r, enum tg_reader_statement 
 int tg_reader_failed(struct tg_reader *r, const char *what, struct tg_error *err);
 /* A column of text; "" for NULL. */
 const char *tg_column_text(sqlite3_stmt *s, int column);
+
+/* First 8 bytes of a payload's SHA-256 in hex: what the audit chain vouches for. 0 or -1. */
+#define TG_PAYLOAD_DIGEST_BYTES 17
+int tg_payload_digest(struct tg_str payload, char out[TG_PAYLOAD_DIGEST_BYTES]);
 
 #endif
