@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -167,6 +168,26 @@ static void on_journal_finding(void *arg, const char *what)
     finding(arg, "journal: %s", what);
 }
 
+/* Postings that wait for a destination nobody configures any more would wait for ever. */
+static void on_destination(void *arg, const char *destination_id, uint64_t open)
+{
+    struct check *k = arg;
+
+    for (size_t t = 0; t < k->config->tenant_count; t++) {
+        const struct tg_config_tenant *tenant = &k->config->tenants[t];
+
+        for (size_t d = 0; d < tenant->destination_count; d++) {
+            if (strcmp(tenant->destinations[d].id, destination_id) == 0) {
+                return;
+            }
+        }
+    }
+    if (open > 0) {
+        finding(k, "journal: %" PRIu64 " postings wait for %s, which is not configured", open,
+                destination_id);
+    }
+}
+
 static void check_journal(struct check *k)
 {
     struct tg_error err = {""};
@@ -182,6 +203,9 @@ static void check_journal(struct check *k)
         finding(k, "journal: %s", err.text);
     } else if (found == 0) {
         printf("ok: journal %s\n", k->config->journal.path);
+    }
+    if (tg_reader_destinations(r, on_destination, k, &err) != 0) {
+        finding(k, "journal: %s", err.text);
     }
     tg_reader_close(r);
 }

@@ -242,6 +242,28 @@ def test_check_and_audit_find_nothing(firm):
         assert "ok" in done.stdout.strip().splitlines()[-1]
 
 
+def test_check_names_postings_nobody_will_send(make_firm):
+    """A destination taken out of the configuration with postings still to go to it."""
+    firm = make_firm()
+    (firm.dir / "out/payroll").rename(firm.dir / "away")
+    (firm.dir / "out/payroll").write_text("a file in the way")
+    with firm.client() as c:
+        firm.hook(c, firm.entry(1))
+        wait_for(lambda: len(firm.labor()) == 1, 20, "the ERP line")
+        wait_for(lambda: c.get("/metrics").text.find(
+            'tallygate_destination_open{destination="acme/payroll"} 1') > 0, 20, "the gauge")
+    assert firm.orchestrator.stop() == 0
+    (firm.dir / "out/payroll").unlink()
+    text = firm.yaml.read_text()
+    firm.yaml.write_text(text[:text.index("      payroll:")])
+    done = firm.orchestrator.run("check", "-c", firm.yaml, "--journal")
+    assert done.returncode == 1
+    assert "acme/payroll, which is not configured" in done.stdout + done.stderr
+    firm.yaml.write_text(text)
+    firm.orchestrator.start()
+    wait_for(lambda: len(firm.payroll()) == 1, 30, "the payroll line")
+
+
 def test_nothing_is_left_pending(firm):
     r = firm.redis.client()
 
