@@ -242,7 +242,7 @@ static int same_version(struct tg_plan *p, const struct tg_known *k, const struc
                           "this version of the object came before with other content", NULL);
 }
 
-/* Step 6: what is posted is corrected by a person for now; nothing of it is touched here. */
+/* Step 6: what is posted is corrected by a person; nothing of it is touched here. */
 static int correction(struct tg_plan *p, const struct tg_known *k,
                       const struct tg_pipeline_result *result, const struct tg_catalogue *c)
 {

@@ -53,7 +53,7 @@ static void write_config(const char *path, const char *dir)
             "    master: conf/demo/master.json\n"
             "    calendar: conf/demo/calendar.yaml\n"
             "    destinations: {erp: {connector: file, path: o}, payroll: {connector: file, path: "
-            "o}}\n",
+            "p}}\n",
             dir, fx.jt->path, dir);
     assert_int_equal(fclose(f), 0);
 }

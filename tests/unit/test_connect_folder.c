@@ -724,7 +724,9 @@ static unsigned check_after_crash(const volatile unsigned char *posted)
         assert_int_equal(count(labor, "\n"),
                          found + 1); /* opening refuses doubles and half lines */
         assert_int_equal(labor[strlen(labor) - 1], '\n');
-        assert_ledger(found);
+        if (found > 0) { /* killed between header and first line: no ledger is owed yet */
+            assert_ledger(found);
+        }
     }
     free(labor);
     free(hours);
