@@ -27,6 +27,7 @@
 #include "core/metrics.h"
 #include "dispatch/marks.h"
 #include "dispatch/rows.h"
+#include "dispatch/words.h"
 
 #define LOAD_PAGE 256      /* postings of one destination read in one loop turn */
 #define TIMER_MAX_MS 60000 /* the wall clock may be set: look again at least so often */
@@ -289,52 +290,6 @@ static void on_marks_fatal(void *arg, const struct tg_error *err)
     fail(arg, err);
 }
 
-static const char *outcome_word(enum tg_outcome o)
-{
-    switch (o) {
-    case TG_OUTCOME_POSTED:
-        return "posted";
-    case TG_OUTCOME_REJECTED:
-        return "rejected";
-    case TG_OUTCOME_RETRY:
-        return "retry";
-    case TG_OUTCOME_THROTTLED:
-        return "throttled";
-    case TG_OUTCOME_DOWN:
-        return "down";
-    case TG_OUTCOME_IN_DOUBT:
-        break;
-    }
-    return "in_doubt";
-}
-
-static void count_outcome(enum tg_outcome o)
-{
-    switch (o) {
-    case TG_OUTCOME_POSTED:
-        tg_metric_add(TG_METRIC_POSTINGS_POSTED, 1);
-        break;
-    case TG_OUTCOME_REJECTED:
-        tg_metric_add(TG_METRIC_POSTINGS_REJECTED, 1);
-        break;
-    case TG_OUTCOME_IN_DOUBT:
-        tg_metric_add(TG_METRIC_POSTINGS_IN_DOUBT, 1);
-        break;
-    default:
-        tg_metric_add(TG_METRIC_POSTINGS_RETRY, 1);
-        break;
-    }
-}
-
-static const char *lookup_word(enum tg_lookup l)
-{
-    if (l == TG_LOOKUP_FOUND) {
-        tg_metric_add(TG_METRIC_POSTINGS_POSTED, 1);
-        return "found";
-    }
-    return l == TG_LOOKUP_ABSENT ? "absent" : "unknown";
-}
-
 static void keep_text(char *out, size_t size, const char *text)
 {
     (void)snprintf(out, size, "%s", text != NULL ? text : "");
@@ -363,10 +318,10 @@ static void on_result(void *arg, const struct tg_connect_result *result)
         keep_text(row->ref, sizeof(row->ref), result->ref);
     }
     if (result->is_lookup) {
-        row->outcome = lookup_word(result->lookup);
+        row->outcome = tg_dispatch_lookup_word(result->lookup);
     } else {
-        row->outcome = outcome_word(result->outcome);
-        count_outcome(result->outcome);
+        row->outcome = tg_dispatch_outcome_word(result->outcome);
+        tg_dispatch_count_outcome(result->outcome);
     }
     feed(d, &ev);
 }
@@ -533,11 +488,6 @@ static void set_timer(struct tg_dispatch *d)
     (void)uv_timer_start(&d->timer, on_timer, (uint64_t)delay, 0);
 }
 
-static uint64_t breaker_number(enum tg_breaker_state state)
-{
-    return state == TG_BREAKER_CLOSED ? 0 : state == TG_BREAKER_HALF_OPEN ? 1 : 2;
-}
-
 /* What /metrics shows of destinations; the API's threads never touch the engine. */
 static void publish(const struct tg_dispatch *d)
 {
@@ -554,7 +504,7 @@ static void publish(const struct tg_dispatch *d)
                                             .in_flight = is.in_flight,
                                             .retry = is.retry,
                                             .in_doubt = is.in_doubt,
-                                            .breaker = breaker_number(is.breaker)});
+                                            .breaker = tg_dispatch_breaker_number(is.breaker)});
     }
 }
 

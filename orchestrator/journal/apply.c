@@ -309,7 +309,7 @@ static enum tg_applied mark_attempt(struct tg_store *s, const struct tg_row_mark
 static enum tg_applied apply_mark(struct tg_store *s, const struct tg_row_mark *m,
                                   struct tg_error *err)
 {
-    struct marked marked;
+    struct marked marked = {.quantity_micros = 0};
     char ref[TG_CONNECT_REF_MAX_BYTES * 6 + 1];
     char detail[sizeof(marked) + sizeof(ref) + 128];
     const char *action = mark_action(m->to);
