@@ -29,6 +29,8 @@ def firm():
 
 def findings(f):
     """What stopping says: exit status, alerts. That a worker was killed is what was done to it."""
+    if f.orchestrator.process.alive():  # it may have been started a moment ago
+        stack.wait_for(f.orchestrator.ready, 30, "orchestrator ready")
     return [line for line in f.stop().splitlines() if line and "exited on signal 9" not in line]
 
 
