@@ -56,7 +56,8 @@ install_missing() {
         --no-install-recommends "${missing[@]}" >"$log" 2>&1
 }
 for attempt in 1 2 3; do
-    "${as_root[@]}" apt-get update -q >"$log" 2>&1 || true
+    "${as_root[@]}" apt-get update -q >"$log" 2>&1 ||
+        echo "deps: apt-get update failed; trying with the lists that are there" >&2
     if install_missing; then
         rm -f "$log"
         echo "deps: ok (${#missing[@]} packages installed)"
