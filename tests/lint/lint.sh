@@ -22,6 +22,8 @@ tracked() { /usr/bin/python3 tests/lint/tracked.py "$@"; }
 mapfile -t ours < <(tracked 'common/*.[ch]' 'orchestrator/*.[ch]' 'tests/unit/*.[ch]' \
     'tests/sim/*.[ch]' 'tests/fuzz/*.[ch]')
 mapfile -t sources < <(tracked 'common/*.c' 'orchestrator/*.c')
+mapfile -t tests < <(tracked 'tests/unit/*.c' 'tests/sim/*.c' 'tests/fuzz/*.c')
+mapfile -t cxx < <(tracked 'orchestrator/*.cc')
 mapfile -t module < <(tracked 'ngx_module/*.c')
 mapfile -t scripts < <(tracked '*.sh' .ci/run)
 
@@ -29,9 +31,11 @@ clang_warnings() {
     local flags
     mapfile -t flags < <(pkg-config --cflags jansson libuv libmicrohttpd sqlite3 lua5.4 hiredis |
         tr ' ' '\n' | grep -v '^$')
-    printf '%s\n' "${sources[@]}" | xargs -P 2 -n 8 clang -std=gnu11 -fsyntax-only -Wall -Wextra \
-        -Wshadow -Wvla -Wconversion -Wstrict-prototypes -Werror -D_GNU_SOURCE \
-        -I. -Iorchestrator -Ibuild/gen "${flags[@]}"
+    printf '%s\n' "${sources[@]}" "${tests[@]}" | xargs -P 2 -n 8 clang -std=gnu11 -fsyntax-only \
+        -Wall -Wextra -Wshadow -Wvla -Wconversion -Wstrict-prototypes -Werror -D_GNU_SOURCE \
+        -I. -Iorchestrator -Ibuild/gen -Itests/unit -Itests/sim -Itests/fuzz "${flags[@]}" || return 1
+    clang++ -std=c++17 -fsyntax-only -Wall -Wextra -Wshadow -Werror -I. -Iorchestrator \
+        -Ibuild/gen "${flags[@]}" "${cxx[@]}"
 }
 
 # the module with both compilers; NGINX's flags alone are milder than ours

@@ -407,8 +407,8 @@ static void a_torn_tail_is_cut(void **state)
     static const char *const tails[] = {
         "TE-9,1,2026",
         "TE-9,1,2026-11-16,2026-11,W-0,P-1,T-1,,CC-1,,1.25,,100.00,EUR,0011",
-        "TE-9,1,2026-11-16,2026-11,W-0,P-1,T-1,,CC-1,,1.25,,100.00,EUR,"
-        "00112233445566778899aabbccddeeff", /* all but the \n */
+        ("TE-9,1,2026-11-16,2026-11,W-0,P-1,T-1,,CC-1,,1.25,,100.00,EUR,"
+         "00112233445566778899aabbccddeeff"), /* all but the \n */
         "half\nanother half",
         "\n",
         "\"open quote\n",
