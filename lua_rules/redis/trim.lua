@@ -1,8 +1,11 @@
 -- trim.lua: drops from a stream what every group is done with.
 --
 --   KEYS[1]  stream
+--   ARGV[1]  the newest entry the journal has: nothing newer is dropped
 --   reply    number of entries dropped
 --
+-- A group's position alone proves nothing: somebody may have set it ahead (XGROUP SETID) of entries
+-- that nobody has read. What the journal has is therefore the upper bound.
 -- A group is done with everything below its oldest pending entry, or, when nothing is pending, with
 -- everything up to the last delivered one. XTRIM itself does not look at pending entries at all, so
 -- the bound is computed here, in the same call, and given as MINID; MAXLEN is never used. `~` drops
@@ -35,7 +38,7 @@ if groups.err then
     return 0 -- no such stream yet
 end
 
-local bound = nil
+local bound = ARGV[1]
 for _, group in ipairs(groups) do
     local info = {}
     for i = 1, #group, 2 do
@@ -45,12 +48,12 @@ for _, group in ipairs(groups) do
     if info['pending'] > 0 then
         oldest = redis.call('XPENDING', KEYS[1], info['name'])[2]
     end
-    if bound == nil or less(oldest, bound) then
+    if less(oldest, bound) then
         bound = oldest
     end
 end
 
-if bound == nil or bound == '0-0' then
+if #groups == 0 or bound == '0-0' then
     return 0
 end
 return redis.call('XTRIM', KEYS[1], 'MINID', '~', bound)

@@ -274,7 +274,9 @@ static void trim(struct tg_intake *i)
     i->acks_since_trim = 0;
     i->trim_at_ms = tg_intake_now(i) + TG_INTAKE_TRIM_MS;
     for (unsigned s = 0; s < i->streams.shards; s++) {
-        (void)tg_stream_trim(i->command_link, &i->streams, s, on_trimmed, i);
+        if (i->journalled[s][0] != '\0') {
+            (void)tg_stream_trim(i->command_link, &i->streams, s, i->journalled[s], on_trimmed, i);
+        }
     }
 }
 

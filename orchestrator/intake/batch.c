@@ -242,6 +242,19 @@ static void on_ack(void *arg, const redisReply *reply)
     }
 }
 
+/* What is acknowledged is in the journal; claimed entries may be older than what was read before. */
+static void note_journalled(struct tg_intake *i, const struct tg_held *h)
+{
+    struct tg_event_id have, id;
+    char *newest = i->journalled[h->shard];
+
+    if (tg_event_id_from_stream(h->shard, tg_str_of(h->stream_id), &id) == 0 &&
+        (tg_event_id_from_stream(h->shard, tg_str_of(newest), &have) != 0 || id.ms > have.ms ||
+         (id.ms == have.ms && id.seq > have.seq))) {
+        memcpy(newest, h->stream_id, TG_STREAM_ID_BYTES);
+    }
+}
+
 static void ack_shard(struct tg_intake *i, unsigned shard)
 {
     struct tg_held *mine[TG_INTAKE_BATCH_MAX];
@@ -249,6 +262,7 @@ static void ack_shard(struct tg_intake *i, unsigned shard)
 
     for (size_t k = 0; k < i->held_next; k++) {
         if (i->held[k]->shard == shard) {
+            note_journalled(i, i->held[k]);
             mine[n++] = i->held[k];
         }
     }

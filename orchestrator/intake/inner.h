@@ -42,6 +42,8 @@ struct tg_intake {
     size_t held_next;       /* held[0..held_next) is the batch in hand */
     struct tg_batch *batch; /* made, not yet taken by the journal */
     bool committing, acking, ack_lost;
+    /* Of each shard the newest entry that this process saw in the journal; "": none yet. */
+    char journalled[TG_SHARD_COUNT_MAX][TG_STREAM_ID_BYTES];
     unsigned acks_out;
     struct tg_seen seen;
 

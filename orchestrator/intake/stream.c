@@ -104,14 +104,15 @@ int tg_stream_ack(struct tg_redis_link *l, const struct tg_streams *s, unsigned 
 }
 
 int tg_stream_trim(struct tg_redis_link *l, const struct tg_streams *s, unsigned shard,
-                   tg_redis_reply_fn fn, void *arg)
+                   const char *journalled, tg_redis_reply_fn fn, void *arg)
 {
     const struct tg_str args[] = {tg_str_of("EVAL"),
                                   {(const unsigned char *)tg_trim_lua, (size_t)tg_trim_lua_len},
                                   tg_str_of("1"),
-                                  tg_streams_key(s, shard)};
+                                  tg_streams_key(s, shard),
+                                  tg_str_of(journalled)};
 
-    return tg_redis_link_command(l, args, 4, fn, arg);
+    return tg_redis_link_command(l, args, 5, fn, arg);
 }
 
 int tg_stream_info(struct tg_redis_link *l, const struct tg_streams *s, unsigned shard,

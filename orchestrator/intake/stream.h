@@ -35,8 +35,9 @@ int tg_stream_claim(struct tg_redis_link *l, const struct tg_streams *s, unsigne
 /* n <= TG_INTAKE_BATCH_MAX entries of one shard. */
 int tg_stream_ack(struct tg_redis_link *l, const struct tg_streams *s, unsigned shard,
                   struct tg_held *const *entries, size_t n, tg_redis_reply_fn fn, void *arg);
+/* journalled: the newest stream id of the shard that the journal has; nothing newer goes. */
 int tg_stream_trim(struct tg_redis_link *l, const struct tg_streams *s, unsigned shard,
-                   tg_redis_reply_fn fn, void *arg);
+                   const char *journalled, tg_redis_reply_fn fn, void *arg);
 int tg_stream_info(struct tg_redis_link *l, const struct tg_streams *s, unsigned shard,
                    tg_redis_reply_fn fn, void *arg);
 

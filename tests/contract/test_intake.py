@@ -288,24 +288,40 @@ def test_a_lost_group_is_made_again_and_nothing_doubles(sidecar):
 def test_trimming_stays_below_what_is_pending(sidecar):
     s, r = sidecar, sidecar.admin()
     script = (stack.ROOT / "lua_rules/redis/trim.lua").read_text()
-    assert r.eval(script, 1, STREAM) == 0  # no stream yet
+    assert r.eval(script, 1, STREAM, "9-0") == 0  # no stream yet
     ids = [r.xadd(STREAM, {"n": n}, id=f"{n + 1}-{n % 3}") for n in range(1000)]
-    assert r.eval(script, 1, STREAM) == 0  # no group: nobody is done with anything
+    assert r.eval(script, 1, STREAM, ids[-1]) == 0  # no group: nobody is done with anything
     r.xgroup_create(STREAM, GROUP, id="0")
-    assert r.eval(script, 1, STREAM) == 0  # nothing delivered
+    assert r.eval(script, 1, STREAM, ids[-1]) == 0  # nothing delivered
     r.xreadgroup(GROUP, CONSUMER, {STREAM: ">"}, count=700)
     r.xack(STREAM, GROUP, *ids[:450], *ids[451:700])
-    r.eval(script, 1, STREAM)
+    r.eval(script, 1, STREAM, ids[-1])
     left = [i for i, _ in r.xrange(STREAM)]
     assert ids[450] in left and left[-1] == ids[-1] and len(left) < 1000
     assert left == ids[len(ids) - len(left):]
     r.xgroup_create(STREAM, "slow", id="0")  # a second group that has read nothing
     r.xack(STREAM, GROUP, ids[450])
-    assert r.eval(script, 1, STREAM) == 0
+    assert r.eval(script, 1, STREAM, ids[-1]) == 0
     r.xgroup_destroy(STREAM, "slow")
-    r.eval(script, 1, STREAM)
+    r.eval(script, 1, STREAM, ids[-1])
     left = [i for i, _ in r.xrange(STREAM)]
     assert left == ids[len(ids) - len(left):] and set(ids[699:]) <= set(left)
+
+
+def test_trimming_stays_below_what_the_journal_has(sidecar):
+    """The group's position is set past an entry nobody has read: trimming leaves it, and it is read
+    once the position is put right."""
+    s, r = sidecar, sidecar.admin()
+    r.xgroup_create(STREAM, GROUP, id="0", mkstream=True)
+    s.add(1)
+    r.xreadgroup(GROUP, CONSUMER, {STREAM: ">"})  # delivered, so that it is read at the start
+    skipped = s.add(2)
+    r.xgroup_setid(STREAM, GROUP, "99999999999999-0")
+    s.orchestrator.start()
+    stack.wait_for(lambda: "cmdstat_xtrim" in r.info("commandstats"), 20, "trimmed")
+    r.xgroup_setid(STREAM, GROUP, "0")
+    s.wait_posted(1, 2)
+    assert s.state_of(skipped)[0] == ACCEPTED
 
 
 def test_twins_in_one_batch_see_each_other(sidecar):
