@@ -35,8 +35,11 @@ fetch() {
     local version
     version=$(dpkg-query -W -f '${Version}' nginx)
     cd "$work/src"
+    # Only upstream's tarball is used; apt has checked it against the signed index. A mirror in the
+    # middle of an update may not have the other files of the newest version yet.
     apt-get "${o[@]}" source -q --download-only "nginx=$version" ||
-        apt-get "${o[@]}" source -q --download-only nginx
+        apt-get "${o[@]}" source -q --download-only nginx ||
+        echo "nginx-asan: not every file of the source package could be had"
     tar xf nginx_*.orig.tar.gz
 }
 
