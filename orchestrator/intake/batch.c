@@ -242,7 +242,7 @@ static void on_ack(void *arg, const redisReply *reply)
     }
 }
 
-/* What is acknowledged is in the journal; claimed entries may be older than what was read before. */
+/* What is acknowledged is in the journal; claimed entries may be older than the last read. */
 static void note_journalled(struct tg_intake *i, const struct tg_held *h)
 {
     struct tg_event_id have, id;
