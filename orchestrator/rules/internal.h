@@ -64,6 +64,7 @@ struct tg_rules {
     size_t used_bytes;
     int64_t budget;           /* instructions left of this call */
     int64_t clock_at;         /* look at the clock when the budget has come down to this */
+    int64_t cpu_max_ms;       /* of one call: TG_LUA_CPU_MAX_MS; tests make it short */
     int64_t cpu_stop_ns;      /* thread CPU time at which the call ends */
     const char *broken;       /* why the state is finished; NULL: it is fine */
     struct tg_master *master; /* of the call; NULL: none */

@@ -22,6 +22,7 @@ struct tg_rules *tg_rules_new(struct tg_bundle *b, struct tg_error *err)
         return NULL;
     }
     r->bundle = tg_bundle_ref(b);
+    r->cpu_max_ms = TG_LUA_CPU_MAX_MS;
     if (tg_re_init(&r->re) != 0) {
         tg_error_set(err, "rules: out of memory");
         tg_rules_free(r);

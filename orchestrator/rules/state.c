@@ -120,7 +120,7 @@ static void arm(struct tg_rules *r)
 {
     r->budget = TG_LUA_INSTRUCTIONS_MAX;
     r->clock_at = r->budget - TG_LUA_HOOK_INSTRUCTIONS;
-    r->cpu_stop_ns = cpu_ns() + (int64_t)TG_LUA_CPU_MAX_MS * 1000000;
+    r->cpu_stop_ns = cpu_ns() + r->cpu_max_ms * 1000000;
     lua_sethook(r->L, hook, LUA_MASKCOUNT, TG_LUA_HOOK_INSTRUCTIONS);
 }
 
