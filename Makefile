@@ -46,7 +46,7 @@ MODULE_SRC := $(wildcard ngx_module/*.c ngx_module/*.h common/*.c common/*.h) ng
 	ngx_module/exports.map
 GEN := build/gen/admit_lua.h build/gen/trim_lua.h
 
-.PHONY: print-ngx-flags help deps build module demo run test lint bench sim fuzz soak install clean \
+.PHONY: print-ngx-flags help deps build module demo run test lint bench bench-pipeline sim fuzz soak install clean \
 	unit-bins asan test-fast format
 
 help:
@@ -56,7 +56,8 @@ help:
 	@echo "make run       the same, and stays up"
 	@echo "make test      the whole suite, on a fresh machine too"
 	@echo "make lint      formatting, static analysis, length, layering"
-	@echo "make bench     ratios of one run, see docs/performance.md"
+	@echo "make bench     the edge: ratios of one run, see docs/performance.md"
+	@echo "make bench-pipeline  the orchestrator: drain, steady load, slow disk, grown journal"
 	@echo "make sim       SEED=1 RUNS=1000: the engine in a simulated world"
 	@echo "make fuzz      FUZZ_SECONDS=60: parsers under libFuzzer"
 	@echo "make soak      SOAK_SECONDS=600: kills under load, then a count of every event"
@@ -157,6 +158,11 @@ soak: build
 
 bench: build
 	@$(PYTHON) tests/bench/bench.py
+
+# PIPELINE="--seconds 600 --grown 5000000" for the figures of docs/performance.md
+PIPELINE ?=
+bench-pipeline: build
+	@$(PYTHON) tests/bench/pipeline.py $(PIPELINE)
 
 # ---- use ----
 

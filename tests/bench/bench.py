@@ -4,7 +4,7 @@
 Edge subjects do the same work (verify an RS256 token, two rates, idempotency key, append 1 KB, 202)
 except the two floors. Each rival first passes the answer tests. Subjects are interleaved round by
 round; the table gives medians, CPU of server and Redis per request from /proc, and the ratio to the
-floor. The pipeline drains a prepared stream into the file destinations.
+floor. The pipeline has a file of its own: pipeline.py.
 """
 import argparse
 import os
@@ -21,7 +21,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from cryptography.hazmat.primitives import serialization  # noqa: E402
 
 from tests.harness import sign, stack  # noqa: E402
-from tests.harness.firm import Firm  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 HZ = os.sysconf("SC_CLK_TCK")
@@ -186,100 +185,15 @@ def answers_once(port, token):
             "Content-Type": "application/cloudevents+json"}).status_code == 202, 15, "ready")
 
 
-def fill(firm, count):
-    """Puts entries straight into the stream, as admit.lua would: the edge is not measured here."""
-    import hashlib
-    r = firm.redis.client()
-    key = f"tg:{{s{fnv('acme') % 16:02}}}:events"
-    pipe = r.pipeline(transaction=False)
-    now = int(time.time() * 1000)
-    for n in range(count):
-        body = sign.cloudevent(f"evt-{n}", firm.entry(n))
-        pipe.xadd(key, {"id": f"evt-{n}", "type": "com.tallygate.time_entry.approved.v1",
-                        "source": "urn:acme:psa", "subject": "", "tenant": "acme",
-                        "client": "hook:psa", "time": "", "received_at": str(now),
-                        "dataschema": "", "key": f"k-{n}", "correlation_id": f"c-{n}",
-                        "traceparent": "", "body_sha256": hashlib.sha256(body).hexdigest(),
-                        "content_type": "application/cloudevents+json", "body": body})
-        if n % 1000 == 999:
-            pipe.execute()
-    pipe.execute()
-    return key
-
-
-def fnv(text):
-    h = 0xcbf29ce484222325
-    for byte in text.encode():
-        h = (h ^ byte) * 0x100000001b3 % (1 << 64)
-    return h
-
-
-def raw(firm, key, count):
-    """The floor of a consumer: XREADGROUP and XACK of the same entries, nothing else."""
-    r = firm.redis.client()
-    r.xgroup_create(key, "floor", "0")
-    began, n = time.monotonic(), 0
-    while n < count:
-        batch = r.xreadgroup("floor", "one", {key: ">"}, count=256)
-        ids = [i for _, rows in batch for i, _ in rows]
-        r.xack(key, "floor", *ids)
-        n += len(ids)
-    seconds = time.monotonic() - began
-    r.xgroup_destroy(key, "floor")
-    return seconds
-
-
-def pipeline(args, out):
-    rows = []
-    for _ in range(args.rounds):
-        firm = Firm("bench", asan=False)
-        firm.redis.start()
-        key = fill(firm, args.events)
-        floor = raw(firm, key, args.events)
-        before = cpu_seconds([firm.redis.process.pid])
-        began = time.monotonic()
-        firm.orchestrator.start(ready=False)
-
-        def lines(name):
-            return sum(p.read_bytes().count(b"\n") - 1 for p in firm.dir.glob(f"out/{name}"))
-        stack.wait_for(lambda: lines("erp/labor-*.csv") >= args.events
-                       and lines("payroll/payroll-*.csv") >= args.events, 600, "drained")
-        seconds = time.monotonic() - began
-        pid = firm.orchestrator.process.pid
-        cpu = cpu_seconds([pid])
-        rss = int(re.search(r"VmHWM:\s+(\d+)", Path(f"/proc/{pid}/status").read_text()).group(1))
-        rows.append((seconds, cpu / args.events * 1e6, rss / 1024, floor,
-                     (cpu_seconds([firm.redis.process.pid]) - before) / args.events * 1e6))
-        print(f"bench: pipeline: {args.events / seconds:.0f} events/s", file=sys.stderr, flush=True)
-        assert firm.orchestrator.stop() == 0
-        firm.redis.stop()
-        firm.remove()
-    m = [statistics.median(c) for c in zip(*rows)]
-    out.append(f"\nPipeline: {args.events} events in the stream at the start, each to two file "
-               f"destinations; {args.rounds} rounds\n")
-    out.append("| what | events/s | postings/s | CPU us per event | Redis CPU us per event | "
-               "peak RSS MB | time / floor |\n|---|---|---|---|---|---|---|")
-    out.append(f"| tallygate serve, start included | {args.events / m[0]:.0f} | "
-               f"{2 * args.events / m[0]:.0f} | {m[1]:.0f} | {m[4]:.1f} | {m[2]:.0f} | "
-               f"{m[0] / m[3]:.2f} |")
-    out.append(f"| XREADGROUP + XACK only (Python, batches of 256) | {args.events / m[3]:.0f} | "
-               f"- | - | - | - | 1.00 |")
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=int, default=5)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--connections", type=lambda s: [int(x) for x in s.split(",")],
                         default=[1, 64])
-    parser.add_argument("--events", type=int, default=20000)
-    parser.add_argument("--only", choices=["edge", "pipeline"])
     args = parser.parse_args()
     out = []
-    if args.only != "pipeline":
-        edge(args, out)
-    if args.only != "edge":
-        pipeline(args, out)
+    edge(args, out)
     print("\n".join(out))
     print("bench: ok")
     return 0
