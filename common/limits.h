@@ -147,7 +147,7 @@
 #define TG_JOURNAL_BATCH_OPS_MAX 16384
 #define TG_JOURNAL_PAGE_MAX 1000 /* rows of one list query */
 #define TG_AUDIT_DETAIL_MAX_BYTES 4096
-#define TG_JOURNAL_CACHE_KIB 32768         /* pages the writer keeps in memory */
+#define TG_JOURNAL_CACHE_KIB 16384         /* pages the writer keeps in memory */
 #define TG_JOURNAL_WAL_PAGES 4096          /* copy the WAL into the file after so many */
 #define TG_JOURNAL_WAL_KEEP_BYTES 67108864 /* a longer WAL file is cut when it is reused */
 #define TG_JOURNAL_BUSY_MS 5000            /* a reader waits so long for a lock */
