@@ -51,6 +51,7 @@
 #define TG_SECRET_LINES_MAX 200000
 #define TG_SECRET_MIN_BYTES 24 /* Standard Webhooks: 24 to 64 bytes */
 #define TG_SECRET_MAX_BYTES 64
+#define TG_SECRET_TEXT_MIN_BYTES 16 /* of a secret that its sender shows as text: Jira, GitHub */
 #define TG_SIGNATURES_PER_HEADER_MAX 16
 #define TG_SIGNATURE_HEADER_MAX_BYTES 4096
 #define TG_WEBHOOK_ID_MAX_BYTES 255

@@ -9,6 +9,8 @@
 
 #define SECRET_PREFIX "whsec_"
 #define SECRET_PREFIX_LEN (sizeof(SECRET_PREFIX) - 1)
+#define TEXT_PREFIX "text:"
+#define TEXT_PREFIX_LEN (sizeof(TEXT_PREFIX) - 1)
 #define FIELDS_MAX 3
 #define DECOY_BYTES 32
 
@@ -56,18 +58,43 @@ static int compare_rows(const void *left, const void *right)
     return order != 0 ? order : (a->line > b->line) - (a->line < b->line);
 }
 
+static bool has_prefix(struct tg_str text, const char *prefix, size_t len)
+{
+    return text.len >= len && memcmp(text.data, prefix, len) == 0;
+}
+
+/* A secret that its sender shows as text; that text is the key. */
+static int parse_text(struct tg_str text, size_t line, struct tg_secret *out, struct tg_error *err)
+{
+    if (text.len < TG_SECRET_TEXT_MIN_BYTES || !tg_str_is_printable(text, sizeof(out->data))) {
+        return tg_error_set(
+            err, "line %zu: a secret after " TEXT_PREFIX " has %d to %d printable ASCII characters",
+            line, TG_SECRET_TEXT_MIN_BYTES, TG_SECRET_MAX_BYTES);
+    }
+    memcpy(out->data, text.data, text.len);
+    out->len = text.len;
+    return 0;
+}
+
 static int parse_secret(struct tg_str text, size_t line, struct tg_secret *out,
                         struct tg_error *err)
 {
-    struct tg_str base64;
     int n;
 
-    if (text.len <= SECRET_PREFIX_LEN || memcmp(text.data, SECRET_PREFIX, SECRET_PREFIX_LEN) != 0) {
-        return tg_error_set(err, "line %zu: a secret is " SECRET_PREFIX " and base64", line);
+    if (has_prefix(text, TEXT_PREFIX, TEXT_PREFIX_LEN)) {
+        text.data += TEXT_PREFIX_LEN;
+        text.len -= TEXT_PREFIX_LEN;
+        return parse_text(text, line, out, err);
     }
-    base64.data = text.data + SECRET_PREFIX_LEN;
-    base64.len = text.len - SECRET_PREFIX_LEN;
-    n = tg_base64_decode(base64, out->data, sizeof(out->data));
+    if (!has_prefix(text, SECRET_PREFIX, SECRET_PREFIX_LEN)) {
+        return tg_error_set(err,
+                            "line %zu: a secret is " SECRET_PREFIX " and base64, or " TEXT_PREFIX
+                            " and the text itself",
+                            line);
+    }
+    text.data += SECRET_PREFIX_LEN;
+    text.len -= SECRET_PREFIX_LEN;
+    n = tg_base64_decode(text, out->data, sizeof(out->data));
     if (n < TG_SECRET_MIN_BYTES) {
         return tg_error_set(err,
                             "line %zu: a secret is " SECRET_PREFIX

@@ -3,7 +3,8 @@
  *
  * A table for many tenants has lines `TENANT SOURCE SECRET` (name "TENANT/SOURCE"); a table for one
  * name has one secret a line. `#` starts a comment line. SECRET is `whsec_` and base64 (Standard
- * Webhooks), 24 to 64 bytes decoded. Several lines of one name are all valid: rotation.
+ * Webhooks), 24 to 64 bytes decoded, or `text:` and 16 to 64 characters that are the key as they
+ * stand (what Jira and GitHub show). Several lines of one name are all valid: rotation.
  *
  * Every check of a table costs the same: as many HMACs as the name with the most secrets needs. The
  * names with fewer, and a name that is not there, are filled up with random decoys. So time tells

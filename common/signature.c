@@ -7,6 +7,8 @@
 
 #define SCHEME "v1,"
 #define SCHEME_LEN (sizeof(SCHEME) - 1)
+#define HUB "sha256="
+#define HUB_LEN (sizeof(HUB) - 1)
 
 struct candidates {
     unsigned char mac[TG_SIGNATURES_PER_HEADER_MAX][TG_SHA256_BYTES];
@@ -82,6 +84,36 @@ enum tg_signature_result tg_signature_standard_precheck(const struct tg_signatur
     return precheck(h, now_s, tolerance_s, &candidates);
 }
 
+/*
+ * Every secret and every decoy against every candidate: what is computed depends on neither. The
+ * one place where a signature is compared.
+ */
+static enum tg_signature_result match(const struct tg_str *head, size_t heads,
+                                      const struct tg_str *body, size_t pieces,
+                                      const struct tg_secret_list *secrets,
+                                      const struct candidates *candidates)
+{
+    unsigned matches = 0;
+
+    for (size_t s = 0; s < secrets->count + secrets->decoy_count; s++) {
+        const bool own = s < secrets->count;
+        const struct tg_secret *secret =
+            own ? &secrets->items[s] : &secrets->decoys[s - secrets->count];
+        const struct tg_str key = {secret->data, secret->len};
+        unsigned char mac[TG_SHA256_BYTES];
+
+        if (tg_hmac_sha256vv(key, head, heads, body, pieces, mac) != 0) {
+            return TG_SIGNATURE_INTERNAL;
+        }
+        for (size_t c = 0; c < candidates->count; c++) {
+            const bool equal = tg_equal_ct(mac, candidates->mac[c], TG_SHA256_BYTES);
+
+            matches += equal && own ? 1U : 0U;
+        }
+    }
+    return secrets->known && matches > 0 ? TG_SIGNATURE_OK : TG_SIGNATURE_WRONG;
+}
+
 enum tg_signature_result tg_signature_standard_verify(const struct tg_signature_standard *h,
                                                       const struct tg_str *body, size_t pieces,
                                                       struct tg_secret_list secrets, int64_t now_s,
@@ -90,39 +122,69 @@ enum tg_signature_result tg_signature_standard_verify(const struct tg_signature_
     const struct tg_str head[] = {h->id, tg_str_of("."), h->timestamp, tg_str_of(".")};
     struct candidates candidates;
     enum tg_signature_result result = precheck(h, now_s, tolerance_s, &candidates);
-    unsigned matches = 0;
 
     if (result != TG_SIGNATURE_OK) {
         return result;
     }
-    for (size_t s = 0; s < secrets.count + secrets.decoy_count; s++) {
-        const bool own = s < secrets.count;
-        const struct tg_secret *secret =
-            own ? &secrets.items[s] : &secrets.decoys[s - secrets.count];
-        const struct tg_str key = {secret->data, secret->len};
-        unsigned char mac[TG_SHA256_BYTES];
-
-        if (tg_hmac_sha256vv(key, head, sizeof(head) / sizeof(head[0]), body, pieces, mac) != 0) {
-            return TG_SIGNATURE_INTERNAL;
-        }
-        for (size_t c = 0; c < candidates.count; c++) {
-            const bool equal = tg_equal_ct(mac, candidates.mac[c], TG_SHA256_BYTES);
-
-            matches += equal && own ? 1U : 0U;
-        }
-    }
-    return secrets.known && matches > 0 ? TG_SIGNATURE_OK : TG_SIGNATURE_WRONG;
+    return match(head, sizeof(head) / sizeof(head[0]), body, pieces, &secrets, &candidates);
 }
 
-const char *tg_signature_reason(enum tg_signature_result r)
+/* ---- github ---- */
+
+/* With X-Hub-Signature-256 the other header (GitHub's SHA-1) does not count, whatever it says. */
+static enum tg_signature_result read_hub(const struct tg_signature_github *h,
+                                         struct candidates *out)
 {
+    struct tg_str value = h->sha256.len > 0 ? h->sha256 : h->any;
+
+    if (value.len == 0) {
+        return TG_SIGNATURE_MISSING;
+    }
+    if (value.len != HUB_LEN + 2 * TG_SHA256_BYTES || memcmp(value.data, HUB, HUB_LEN) != 0) {
+        return TG_SIGNATURE_MALFORMED;
+    }
+    value.data += HUB_LEN;
+    value.len -= HUB_LEN;
+    if (tg_hex_decode(value, out->mac[0], TG_SHA256_BYTES) != TG_SHA256_BYTES) {
+        return TG_SIGNATURE_MALFORMED;
+    }
+    out->count = 1;
+    return TG_SIGNATURE_OK;
+}
+
+enum tg_signature_result tg_signature_github_precheck(const struct tg_signature_github *h)
+{
+    struct candidates candidates;
+
+    return read_hub(h, &candidates);
+}
+
+enum tg_signature_result tg_signature_github_verify(const struct tg_signature_github *h,
+                                                    const struct tg_str *body, size_t pieces,
+                                                    struct tg_secret_list secrets)
+{
+    struct candidates candidates;
+    enum tg_signature_result result = read_hub(h, &candidates);
+
+    return result == TG_SIGNATURE_OK ? match(NULL, 0, body, pieces, &secrets, &candidates) : result;
+}
+
+/* ---- words ---- */
+
+const char *tg_signature_reason(enum tg_signature_scheme scheme, enum tg_signature_result r)
+{
+    const bool github = scheme == TG_SIGNATURE_GITHUB;
+
     switch (r) {
     case TG_SIGNATURE_OK:
         return "the signature is valid";
     case TG_SIGNATURE_MISSING:
-        return "webhook-id, webhook-timestamp or webhook-signature is missing";
+        return github ? "X-Hub-Signature-256 (or X-Hub-Signature) is missing"
+                      : "webhook-id, webhook-timestamp or webhook-signature is missing";
     case TG_SIGNATURE_MALFORMED:
-        return "webhook-id, webhook-timestamp or webhook-signature is malformed";
+        return github ? "X-Hub-Signature-256 (or X-Hub-Signature) is not one sha256= and 64 hex "
+                        "digits"
+                      : "webhook-id, webhook-timestamp or webhook-signature is malformed";
     case TG_SIGNATURE_WINDOW:
         return "webhook-timestamp is too far from now";
     case TG_SIGNATURE_WRONG:

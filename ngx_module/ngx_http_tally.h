@@ -196,7 +196,7 @@ typedef struct {
     ngx_array_t                 *scopes;        /* ..._scope_rule_t */
     ngx_http_complex_value_t    *tenant;
 
-    ngx_flag_t                   signature;     /* standard */
+    ngx_uint_t                   signature;     /* tg_signature_scheme */
     ngx_http_complex_value_t    *signature_secret;
     time_t                       signature_tolerance;
     ngx_uint_t                   signature_failure;  /* 401 */
@@ -534,6 +534,20 @@ ngx_int_t ngx_http_tally_signature_verify(ngx_http_request_t *r,
  */
 ngx_int_t ngx_http_tally_event_read(ngx_http_request_t *r,
     ngx_http_tally_ctx_t *ctx, enum tg_problem_code *code, ngx_str_t *detail);
+
+
+/* ---- _key.c ---- */
+
+/*
+ * Fills ctx->idem_key, empty where the location asks for none; the body must
+ * have been taken.  NGX_OK, NGX_DECLINED with *code and *detail, NGX_ERROR.
+ */
+ngx_int_t ngx_http_tally_idem_key(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx, enum tg_problem_code *code, ngx_str_t *detail);
+
+/* The id of the event that is published, after the above.  Or NGX_ERROR. */
+ngx_int_t ngx_http_tally_event_id(ngx_http_request_t *r,
+    ngx_http_tally_ctx_t *ctx, ngx_str_t *id);
 
 
 /* ---- _link.c, _handshake.c: the one connection a worker and Redis ---- */

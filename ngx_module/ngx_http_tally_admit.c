@@ -11,15 +11,11 @@
 #include "ngx_http_tally_link.h"
 
 #include "common/codec.h"
-#include "common/idem_key.h"
 #include "common/keys.h"
 #include "common/shard.h"
 
-#include <openssl/rand.h>
-
 
 #define NGX_HTTP_TALLY_ADMIT_HEAD  6    /* arguments before the rates */
-#define NGX_HTTP_TALLY_ADMIT_ID    16   /* random bytes of an event's id */
 
 
 typedef struct {
@@ -32,7 +28,7 @@ typedef struct {
 
     unsigned                     shard;
     ngx_uint_t                   idempotent;
-    ngx_str_t                    id;            /* of the event, see _id() */
+    ngx_str_t                    id;            /* of the event, see _key.c */
     ngx_uint_t                   publish;
     ngx_http_tally_rate_t       *rate;          /* of the location, all */
     ngx_uint_t                   nrates;
@@ -43,9 +39,6 @@ typedef struct {
 static ngx_int_t ngx_http_tally_admit_no(ngx_http_tally_admit_t *a,
     enum tg_problem_code code, const char *detail);
 static ngx_int_t ngx_http_tally_admit_tenant(ngx_http_tally_admit_t *a);
-static ngx_int_t ngx_http_tally_admit_idem_key(ngx_http_tally_admit_t *a);
-static ngx_int_t ngx_http_tally_admit_idem_header(ngx_http_tally_admit_t *a,
-    ngx_str_t *value);
 static ngx_int_t ngx_http_tally_admit_rate_keys(ngx_http_tally_admit_t *a);
 static ngx_int_t ngx_http_tally_admit_alloc(ngx_http_tally_admit_t *a);
 static void ngx_http_tally_admit_arg(ngx_http_tally_admit_t *a,
@@ -64,7 +57,6 @@ static ngx_int_t ngx_http_tally_admit_cost(ngx_http_tally_admit_t *a,
 static ngx_int_t ngx_http_tally_admit_fields(ngx_http_tally_admit_t *a);
 static struct tg_str ngx_http_tally_admit_field(ngx_http_tally_admit_t *a,
     enum tg_stream_field field, char *hex);
-static ngx_int_t ngx_http_tally_admit_id(ngx_http_tally_admit_t *a);
 
 
 ngx_int_t
@@ -97,7 +89,7 @@ ngx_http_tally_admit_build(ngx_http_request_t *r, ngx_http_tally_ctx_t *ctx,
         return rc;
     }
 
-    rc = ngx_http_tally_admit_idem_key(&a);
+    rc = ngx_http_tally_idem_key(r, ctx, code, detail);
 
     if (rc != NGX_OK) {
         return rc;
@@ -163,125 +155,6 @@ ngx_http_tally_admit_tenant(ngx_http_tally_admit_t *a)
 
     a->shard = tg_shard_of(ngx_http_tally_tg(tenant),
                            (unsigned) a->conf->redis->shards);
-
-    return NGX_OK;
-}
-
-
-static ngx_int_t
-ngx_http_tally_admit_idem_key(ngx_http_tally_admit_t *a)
-{
-    size_t      len;
-    u_char     *key;
-    ngx_int_t   rc;
-    ngx_str_t   value;
-
-    ngx_str_null(&a->ctx->idem_key);
-
-    if (a->conf->idempotency == NGX_HTTP_TALLY_IDEM_OFF) {
-        return NGX_OK;
-    }
-
-    if (a->conf->idem_key) {
-        rc = ngx_http_complex_value(a->r, a->conf->idem_key, &value);
-
-        if (rc == NGX_OK && value.len == 0) {
-            value.data = NULL;
-        }
-
-    } else {
-        rc = ngx_http_tally_admit_idem_header(a, &value);
-    }
-
-    if (rc != NGX_OK) {
-        return rc;
-    }
-
-    if (value.data == NULL) {
-
-        if (a->conf->idempotency == NGX_HTTP_TALLY_IDEM_OPTIONAL) {
-            return NGX_OK;
-        }
-
-        return ngx_http_tally_admit_no(a, TG_PROBLEM_IDEMPOTENCY_KEY_MISSING,
-                                       "send an Idempotency-Key header, and "
-                                       "the same one when you send the same "
-                                       "request again");
-    }
-
-    key = ngx_pnalloc(a->r->pool, TG_IDEM_KEY_MAX_BYTES);
-    if (key == NULL) {
-        return NGX_ERROR;
-    }
-
-    if (tg_idem_key_parse(ngx_http_tally_tg(&value), (char *) key, &len)
-        != 0)
-    {
-        return ngx_http_tally_admit_no(a, TG_PROBLEM_IDEMPOTENCY_KEY_INVALID,
-                                       "the idempotency key must be 1 to 255 "
-                                       "printable ASCII characters, in "
-                                       "double quotes or bare");
-    }
-
-    a->ctx->idem_key.data = key;
-    a->ctx->idem_key.len = len;
-
-    return NGX_OK;
-}
-
-
-/*
- * value->data NULL: none of the headers was sent.  Where a signature is
- * asked for, only the header that it covers counts: whoever has one signed
- * message could otherwise send it again under other keys.
- */
-
-static ngx_int_t
-ngx_http_tally_admit_idem_header(ngx_http_tally_admit_t *a, ngx_str_t *value)
-{
-    ngx_uint_t        i, n, last;
-    ngx_table_elt_t  *h;
-
-    static const char *const  names[] = {
-        "idempotency-key", "webhook-id", "x-atlassian-webhook-identifier"
-    };
-
-    static const char *const  covered[] = { "webhook-id" };
-
-    const char *const  *name;
-
-    ngx_str_null(value);
-
-    name = names;
-    last = sizeof(names) / sizeof(names[0]);
-
-    if (a->conf->signature) {
-        name = covered;
-        last = 1;
-    }
-
-    for (i = 0; i < last; i++) {
-        h = ngx_http_tally_header(a->r, name[i], &n);
-
-        if (n == 0) {
-            continue;
-        }
-
-        if (n > 1) {
-            return ngx_http_tally_admit_no(a,
-                                       TG_PROBLEM_IDEMPOTENCY_KEY_INVALID,
-                                       "the header of the idempotency key "
-                                       "was sent more than once");
-        }
-
-        *value = h->value;
-
-        if (value->data == NULL) {
-            ngx_str_set(value, "");
-        }
-
-        return NGX_OK;
-    }
 
     return NGX_OK;
 }
@@ -621,7 +494,9 @@ ngx_http_tally_admit_fields(ngx_http_tally_admit_t *a)
 
     hex = ngx_pnalloc(a->r->pool, 2 * TG_SHA256_BYTES);
 
-    if (hex == NULL || ngx_http_tally_admit_id(a) != NGX_OK) {
+    if (hex == NULL
+        || ngx_http_tally_event_id(a->r, a->ctx, &a->id) != NGX_OK)
+    {
         return NGX_ERROR;
     }
 
@@ -723,41 +598,4 @@ ngx_http_tally_admit_field(ngx_http_tally_admit_t *a,
     default: /* TG_STREAM_RECEIVED_AT: the script fills it in */
         return tg_str_of(NULL);
     }
-}
-
-
-/*
- * The event's own id; without one the key, so that a repeat is recognised.
- * With neither each request is a fact of its own.  Never the correlation id:
- * the sender gives one to all requests of a trace.
- */
-
-static ngx_int_t
-ngx_http_tally_admit_id(ngx_http_tally_admit_t *a)
-{
-    u_char  *p;
-    u_char   bytes[NGX_HTTP_TALLY_ADMIT_ID];
-
-    if (a->conf->publish == NGX_HTTP_TALLY_PUBLISH_CLOUDEVENTS) {
-        a->id.data = (u_char *) a->ctx->event.id.data;
-        a->id.len = a->ctx->event.id.len;
-
-        return NGX_OK;
-    }
-
-    if (a->ctx->idem_key.len) {
-        a->id = a->ctx->idem_key;
-        return NGX_OK;
-    }
-
-    p = ngx_pnalloc(a->r->pool, 2 * sizeof(bytes));
-
-    if (p == NULL || RAND_bytes(bytes, sizeof(bytes)) != 1) {
-        return NGX_ERROR;
-    }
-
-    a->id.data = p;
-    a->id.len = (size_t) (ngx_hex_dump(p, bytes, sizeof(bytes)) - p);
-
-    return NGX_OK;
 }

@@ -94,7 +94,7 @@ ngx_http_tally_create_loc_conf(ngx_conf_t *cf)
     conf->auth = NGX_CONF_UNSET;
     conf->scopes = NGX_CONF_UNSET_PTR;
     conf->tenant = NULL;
-    conf->signature = NGX_CONF_UNSET;
+    conf->signature = NGX_CONF_UNSET_UINT;
     conf->allow_types = NGX_CONF_UNSET_PTR;
     conf->allow_sources = NGX_CONF_UNSET_PTR;
     conf->rates = NGX_CONF_UNSET_PTR;
@@ -188,14 +188,15 @@ ngx_http_tally_inherit_auth(ngx_http_tally_loc_conf_t *prev,
         conf->tenant = prev->tenant;
     }
 
-    if (conf->signature == NGX_CONF_UNSET) {
+    if (conf->signature == NGX_CONF_UNSET_UINT) {
         conf->signature_secret = prev->signature_secret;
         conf->signature_tolerance = prev->signature_tolerance;
         conf->signature_failure = prev->signature_failure;
         conf->signature_at = prev->signature_at;
     }
 
-    ngx_conf_merge_value(conf->signature, prev->signature, 0);
+    ngx_conf_merge_uint_value(conf->signature, prev->signature,
+                              TG_SIGNATURE_NONE);
 
     if (conf->signature_failure == 0) {
         conf->signature_failure = NGX_HTTP_UNAUTHORIZED;

@@ -93,8 +93,9 @@ ngx_http_tally_add_secret(ngx_conf_t *cf, ngx_command_t *cmd,
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            "%V: \"%V\" cannot be used: %s, expected lines "
                            "of %s", &cmd->name, &secret->file.path, err.text,
-                           name->len ? "whsec_BASE64"
-                                     : "TENANT SOURCE whsec_BASE64");
+                           name->len
+                           ? "whsec_BASE64 or text:SECRET"
+                           : "TENANT SOURCE whsec_BASE64 (or text:SECRET)");
         return NGX_CONF_ERROR;
     }
 
@@ -110,6 +111,7 @@ ngx_http_tally_signature(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     ngx_http_tally_loc_conf_t  *lcf = conf;
 
     ngx_str_t               *words;
+    ngx_uint_t               i;
     ngx_http_tally_param_t   params[] = {
         ngx_http_tally_param("secret="),
         ngx_http_tally_param("tolerance="),
@@ -117,7 +119,15 @@ ngx_http_tally_signature(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
         ngx_http_tally_param(NULL)
     };
 
-    if (lcf->signature != NGX_CONF_UNSET) {
+    static const struct {
+        const char  *name;
+        ngx_uint_t   scheme;
+    } schemes[] = {
+        { "standard", TG_SIGNATURE_STANDARD },
+        { "github", TG_SIGNATURE_GITHUB }
+    };
+
+    if (lcf->signature != NGX_CONF_UNSET_UINT) {
         return "is duplicate";
     }
 
@@ -128,16 +138,21 @@ ngx_http_tally_signature(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     lcf->signature_failure = NGX_HTTP_UNAUTHORIZED;
 
     if (cf->args->nelts == 2 && ngx_strcmp(words[1].data, "off") == 0) {
-        lcf->signature = 0;
+        lcf->signature = TG_SIGNATURE_NONE;
         return NGX_CONF_OK;
     }
 
-    if (ngx_strcmp(words[1].data, "standard") != 0) {
-        return ngx_http_tally_bad(cf, cmd, &words[1], "\"standard\" "
-                                  "(Standard Webhooks) or \"off\"");
+    for (i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+        if (ngx_strcmp(words[1].data, schemes[i].name) == 0) {
+            lcf->signature = schemes[i].scheme;
+        }
     }
 
-    lcf->signature = 1;
+    if (lcf->signature == NGX_CONF_UNSET_UINT) {
+        return ngx_http_tally_bad(cf, cmd, &words[1], "\"standard\" "
+                                  "(Standard Webhooks), \"github\" (GitHub, "
+                                  "Jira) or \"off\"");
+    }
 
     if (ngx_http_tally_params(cf, cmd, &words[2], cf->args->nelts - 2, params)
         != NGX_CONF_OK)
@@ -165,6 +180,12 @@ ngx_http_tally_signature_numbers(ngx_conf_t *cf, ngx_command_t *cmd,
     ngx_http_tally_loc_conf_t *lcf, ngx_http_tally_param_t *params)
 {
     ngx_int_t  n;
+
+    if (params[1].given && lcf->signature == TG_SIGNATURE_GITHUB) {
+        return ngx_http_tally_bad(cf, cmd, &params[1].word,
+                                  "no tolerance= with \"github\", which "
+                                  "signs no time");
+    }
 
     if (params[1].given) {
         n = ngx_parse_time(&params[1].value, 1);

@@ -1,32 +1,41 @@
 
 /*
- * Standard Webhooks.  The headers are checked in ACCESS, before a body is
- * read; the MAC when the body is there.  A name without a secret meets a
- * decoy, so that it takes the same time to refuse.
+ * Webhook signatures: Standard Webhooks, and the one of GitHub and Jira.
+ * The headers are checked in ACCESS, before a body is read; the MAC when the
+ * body is there.  A name without a secret meets a decoy, so that it takes the
+ * same time to refuse.
  */
 
 
 #include "ngx_http_tally.h"
 
 
+/* the headers of a scheme, as common/signature.h wants them */
+
+typedef union {
+    struct tg_signature_standard   standard;
+    struct tg_signature_github     github;
+} ngx_http_tally_signature_t;
+
+
 static ngx_uint_t ngx_http_tally_signature_headers(ngx_http_request_t *r,
-    struct tg_signature_standard *h);
+    ngx_uint_t scheme, ngx_http_tally_signature_t *h);
 static ngx_int_t ngx_http_tally_signature_name(ngx_http_request_t *r,
     ngx_http_tally_ctx_t *ctx, ngx_str_t *detail);
 static struct tg_secrets *ngx_http_tally_signature_table(
     ngx_http_request_t *r, ngx_str_t *name);
-static ngx_int_t ngx_http_tally_signature_no(ngx_str_t *detail,
-    enum tg_signature_result why);
+static ngx_int_t ngx_http_tally_signature_no(ngx_http_request_t *r,
+    ngx_str_t *detail, enum tg_signature_result why);
 
 
 ngx_int_t
 ngx_http_tally_signature_precheck(ngx_http_request_t *r,
     ngx_http_tally_ctx_t *ctx, ngx_str_t *detail)
 {
-    ngx_int_t                      rc;
-    enum tg_signature_result       result;
-    struct tg_signature_standard   h;
-    ngx_http_tally_loc_conf_t     *lcf;
+    ngx_int_t                    rc;
+    enum tg_signature_result     result;
+    ngx_http_tally_loc_conf_t   *lcf;
+    ngx_http_tally_signature_t   h;
 
     lcf = ngx_http_get_module_loc_conf(r, ngx_http_tally_module);
 
@@ -40,15 +49,21 @@ ngx_http_tally_signature_precheck(ngx_http_request_t *r,
         return NGX_BUSY;
     }
 
-    if (!ngx_http_tally_signature_headers(r, &h)) {
-        return ngx_http_tally_signature_no(detail, TG_SIGNATURE_MALFORMED);
+    if (!ngx_http_tally_signature_headers(r, lcf->signature, &h)) {
+        return ngx_http_tally_signature_no(r, detail,
+                                           TG_SIGNATURE_MALFORMED);
     }
 
-    result = tg_signature_standard_precheck(&h, ngx_time(),
-                                            lcf->signature_tolerance);
+    if (lcf->signature == TG_SIGNATURE_GITHUB) {
+        result = tg_signature_github_precheck(&h.github);
+
+    } else {
+        result = tg_signature_standard_precheck(&h.standard, ngx_time(),
+                                                lcf->signature_tolerance);
+    }
 
     if (result != TG_SIGNATURE_OK) {
-        return ngx_http_tally_signature_no(detail, result);
+        return ngx_http_tally_signature_no(r, detail, result);
     }
 
     return NGX_OK;
@@ -59,35 +74,41 @@ ngx_int_t
 ngx_http_tally_signature_verify(ngx_http_request_t *r,
     ngx_http_tally_ctx_t *ctx, ngx_str_t *detail)
 {
-    struct tg_str                  body;
-    struct tg_secrets             *table;
-    struct tg_secret_list          secrets;
-    enum tg_signature_result       result;
-    struct tg_signature_standard   h;
-    ngx_http_tally_loc_conf_t     *lcf;
+    struct tg_str                body;
+    struct tg_secrets           *table;
+    struct tg_secret_list        secrets;
+    enum tg_signature_result     result;
+    ngx_http_tally_loc_conf_t   *lcf;
+    ngx_http_tally_signature_t   h;
 
     lcf = ngx_http_get_module_loc_conf(r, ngx_http_tally_module);
 
     table = ngx_http_tally_signature_table(r, &ctx->secret_name);
 
     if (table == NULL || ctx->secret_name.len == 0
-        || !ngx_http_tally_signature_headers(r, &h))
+        || !ngx_http_tally_signature_headers(r, lcf->signature, &h))
     {
-        return ngx_http_tally_signature_no(detail, TG_SIGNATURE_WRONG);
+        return ngx_http_tally_signature_no(r, detail, TG_SIGNATURE_WRONG);
     }
 
     secrets = tg_secrets_find(table, ngx_http_tally_tg(&ctx->secret_name));
     body = ngx_http_tally_tg(&ctx->body);
 
-    result = tg_signature_standard_verify(&h, &body, 1, secrets, ngx_time(),
-                                          lcf->signature_tolerance);
+    if (lcf->signature == TG_SIGNATURE_GITHUB) {
+        result = tg_signature_github_verify(&h.github, &body, 1, secrets);
+
+    } else {
+        result = tg_signature_standard_verify(&h.standard, &body, 1, secrets,
+                                              ngx_time(),
+                                              lcf->signature_tolerance);
+    }
 
     if (result == TG_SIGNATURE_INTERNAL) {
         return NGX_ERROR;
     }
 
     if (result != TG_SIGNATURE_OK) {
-        return ngx_http_tally_signature_no(detail, result);
+        return ngx_http_tally_signature_no(r, detail, result);
     }
 
     return NGX_OK;
@@ -97,21 +118,39 @@ ngx_http_tally_signature_verify(ngx_http_request_t *r,
 /* 0: one of them is there twice */
 
 static ngx_uint_t
-ngx_http_tally_signature_headers(ngx_http_request_t *r,
-    struct tg_signature_standard *h)
+ngx_http_tally_signature_headers(ngx_http_request_t *r, ngx_uint_t scheme,
+    ngx_http_tally_signature_t *h)
 {
-    ngx_uint_t        i, n;
-    ngx_table_elt_t  *elt;
+    ngx_uint_t         i, n, last;
+    ngx_table_elt_t   *elt;
+    const char *const *names;
 
-    static const char *const  names[] = {
+    static const char *const  standard[] = {
         "webhook-id", "webhook-timestamp", "webhook-signature"
     };
 
-    struct tg_str  *const  out[] = { &h->id, &h->timestamp, &h->signature };
+    static const char *const  github[] = {
+        "x-hub-signature-256", "x-hub-signature"
+    };
 
-    ngx_memzero(h, sizeof(struct tg_signature_standard));
+    struct tg_str  *out[] = {
+        &h->standard.id, &h->standard.timestamp, &h->standard.signature
+    };
 
-    for (i = 0; i < 3; i++) {
+    ngx_memzero(h, sizeof(ngx_http_tally_signature_t));
+
+    names = standard;
+    last = sizeof(standard) / sizeof(standard[0]);
+
+    if (scheme == TG_SIGNATURE_GITHUB) {
+        names = github;
+        last = sizeof(github) / sizeof(github[0]);
+
+        out[0] = &h->github.sha256;
+        out[1] = &h->github.any;
+    }
+
+    for (i = 0; i < last; i++) {
         elt = ngx_http_tally_header(r, names[i], &n);
 
         if (n > 1) {
@@ -168,14 +207,14 @@ ngx_http_tally_signature_name(ngx_http_request_t *r,
         if (!tg_str_equal(ngx_http_tally_tg(&tenant),
                           ngx_http_tally_tg(&ctx->tenant)))
         {
-            return ngx_http_tally_signature_no(detail, TG_SIGNATURE_WRONG);
+            return ngx_http_tally_signature_no(r, detail, TG_SIGNATURE_WRONG);
         }
     }
 
     if (!tg_str_is_name(ngx_http_tally_tg(&source),
                         TG_SOURCE_NAME_MAX_BYTES))
     {
-        return ngx_http_tally_signature_no(detail, TG_SIGNATURE_WRONG);
+        return ngx_http_tally_signature_no(r, detail, TG_SIGNATURE_WRONG);
     }
 
     if (ctx->client.len) {
@@ -234,11 +273,16 @@ ngx_http_tally_signature_table(ngx_http_request_t *r, ngx_str_t *name)
 
 
 static ngx_int_t
-ngx_http_tally_signature_no(ngx_str_t *detail, enum tg_signature_result why)
+ngx_http_tally_signature_no(ngx_http_request_t *r, ngx_str_t *detail,
+    enum tg_signature_result why)
 {
-    const char  *text;
+    const char                 *text;
+    ngx_http_tally_loc_conf_t  *lcf;
 
-    text = tg_signature_reason(why);
+    lcf = ngx_http_get_module_loc_conf(r, ngx_http_tally_module);
+
+    text = tg_signature_reason((enum tg_signature_scheme) lcf->signature,
+                               why);
 
     detail->data = (u_char *) text;
     detail->len = ngx_strlen(text);

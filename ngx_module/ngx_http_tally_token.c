@@ -513,7 +513,7 @@ ngx_http_tally_check_tenant(ngx_http_request_t *r, ngx_http_tally_ctx_t *ctx,
      */
 
     if (ctx->has_token && claim.len == 0 && lcf->tenant->lengths
-        && lcf->signature != 1)
+        && !lcf->signature)
     {
         return ngx_http_tally_no(no, TG_PROBLEM_TENANT_MISSING,
                                  "the token names no tenant");

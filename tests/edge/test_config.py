@@ -71,7 +71,17 @@ WRONG = [
     ("location", 'tally_tenant "a b";' + PUBLISH, ["tally_tenant", "a b", "1 to 64"]),
     ("location", f"tally_tenant {'t' * 65};" + PUBLISH, ["tally_tenant", "1 to 64"]),
     ("location", "tally_tenant a; tally_tenant b;" + PUBLISH, ["tally_tenant", "duplicate"]),
-    ("location", "tally_signature nonsense secret=x;", ["nonsense", "standard"]),
+    ("location", "tally_signature nonsense secret=x;", ["nonsense", "standard", "github", "off"]),
+    ("location", "tally_signature github;", ["secret"]),
+    ("location", "tally_signature github secret=x tolerance=5m; tally_publish cloudevents;",
+     ["tolerance=5m", "github", "no time"]),
+    ("location", "tally_signature github secret=x failure=200; tally_publish cloudevents;",
+     ["failure=200", "400"]),
+    ("location", "tally_signature github secret=nobody; tally_publish cloudevents;",
+     ["nobody", "tally_secret"]),
+    ("location", "tally_signature github secret=acme/x; satisfy any; tally_publish cloudevents;",
+     ["tally_signature", "satisfy"]),
+    ("location", "tally_signature github secret=acme/x; tally_signature off;", ["duplicate"]),
     ("location", "tally_signature standard;", ["secret"]),
     ("location", "tally_signature standard secret=x tolerance=long; tally_publish cloudevents;",
      ["tolerance", "long"]),
@@ -129,6 +139,19 @@ def test_secret_file_errors_name_the_line_not_the_secret(bare):
     path.write_text(f"acme psa {sign.new_secret()}\nacme psa whsec_short\n")
     status, said = check(bare, http=f"tally_secret other {path};")
     assert status != 0 and "whsec_short" not in said
+    path.write_text("text:too-short\n")
+    status, said = check(bare, http=f"tally_secret other {path};")
+    assert status != 0 and "too-short" not in said
+    assert "line 1" in said and "text:SECRET" in said
+
+
+def test_both_schemes_in_one_server(bare):
+    status, said = check(bare, locations="""
+        location /a { tally_signature github secret=acme/jira failure=400; tally_publish
+                      type=a source=b; }
+        location /b { tally_signature standard secret=acme/psa; tally_publish cloudevents; }
+        location /c { tally_signature github secret=acme/jira; proxy_pass http://127.0.0.1:1; }""")
+    assert status == 0, said
 
 
 def test_metrics_need_a_zone(bare):

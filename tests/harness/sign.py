@@ -1,4 +1,4 @@
-"""What senders do: Standard Webhooks signatures, keys and tokens. Shared by demo, tests and bench.
+"""What senders do: webhook signatures, keys and tokens. Shared by demo, tests and bench.
 
 Keys are made when they are needed; none is in the tree.
 """
@@ -23,12 +23,29 @@ def new_secret() -> str:
     return "whsec_" + base64.b64encode(os.urandom(32)).decode()
 
 
+def new_text_secret() -> str:
+    """A webhook secret as Jira and GitHub show one: text that is the key itself."""
+    return "text:" + base64.b32encode(os.urandom(20)).decode()
+
+
+def secret_key(secret: str) -> bytes:
+    """The key of a secret as a line of tally_secrets has it."""
+    if secret.startswith("text:"):
+        return secret.removeprefix("text:").encode()
+    return base64.b64decode(secret.removeprefix("whsec_"))
+
+
 def webhook_headers(secret: str, msg_id: str, body: bytes, timestamp: int | None = None) -> dict:
     ts = str(int(time.time()) if timestamp is None else timestamp)
-    key = base64.b64decode(secret.removeprefix("whsec_"))
-    mac = hmac.new(key, f"{msg_id}.{ts}.".encode() + body, hashlib.sha256).digest()
+    mac = hmac.new(secret_key(secret), f"{msg_id}.{ts}.".encode() + body, hashlib.sha256).digest()
     return {"webhook-id": msg_id, "webhook-timestamp": ts,
             "webhook-signature": "v1," + base64.b64encode(mac).decode()}
+
+
+def hub_headers(secret: str, body: bytes, header: str = "X-Hub-Signature") -> dict:
+    """What Jira sends; GitHub has the same under X-Hub-Signature-256."""
+    mac = hmac.new(secret_key(secret), body, hashlib.sha256).hexdigest()
+    return {header: "sha256=" + mac}
 
 
 class Key:

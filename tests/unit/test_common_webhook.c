@@ -483,7 +483,10 @@ static void test_reasons(void **state)
 {
     (void)state;
     for (int r = TG_SIGNATURE_OK; r <= TG_SIGNATURE_INTERNAL; r++) {
-        assert_true(strlen(tg_signature_reason((enum tg_signature_result)r)) > 10);
+        const enum tg_signature_result result = (enum tg_signature_result)r;
+
+        assert_true(strlen(tg_signature_reason(TG_SIGNATURE_STANDARD, result)) > 10);
+        assert_true(strlen(tg_signature_reason(TG_SIGNATURE_GITHUB, result)) > 10);
     }
 }
 
