@@ -1,4 +1,5 @@
 """The fault proxy does what its table says, and counts it: judged by a small server's own book."""
+import contextlib
 import http.client
 import http.server
 import json
@@ -395,14 +396,13 @@ def test_any_protocol():
     listener = socket.create_server(("127.0.0.1", 0))
 
     def echo():
-        while True:
-            s, _ = listener.accept()
-            while data := s.recv(100):
-                s.sendall(data.upper())
-            s.sendall(b"bye")
-            s.close()
+        for _ in range(2):
+            with listener.accept()[0] as s, contextlib.suppress(ConnectionError):
+                while data := s.recv(100):
+                    s.sendall(data.upper())
+                s.sendall(b"bye")
     threading.Thread(target=echo, daemon=True).start()
-    with FaultProxy(listener.getsockname(), kind="tcp") as p:
+    with listener, FaultProxy(listener.getsockname(), kind="tcp") as p:
         with socket.create_connection(("127.0.0.1", p.port)) as s:
             s.sendall(b"abc")
             assert s.recv(10) == b"ABC"

@@ -1,9 +1,13 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that are missing, and starts no service. As root, or by sudo; else it
-# prints the one line to run. Every package has its reason in docs/dependencies.md (a test checks).
+# Installs what is missing, and starts no service: Debian packages (as root, or by sudo; else it prints the
+# one line to run) and, for the test suite, one npm package into build/idp. Every package has its reason
+# in docs/dependencies.md (a test checks).
+#
+# usage: deps.sh [--quiet] [GROUP...]     groups: base tryton idp; none named: all of them
 set -euo pipefail
+cd "$(dirname "$0")/../.."
 
-packages=(
+base=(
     # build
     gcc g++ make pkg-config dpkg-dev git
     nginx nginx-dev libhiredis-dev libjansson-dev libjose-dev libssl-dev libuv1-dev
@@ -16,16 +20,73 @@ packages=(
     # lint, bench
     clang clang-format clang-tidy cppcheck lua-check shellcheck wrk libnginx-mod-http-lua lua-cjson
 )
-quiet=${1:-}
+# a real ERP with its own database, for the end-to-end tests
+tryton=(
+    tryton-server tryton-proteus tryton-modules-company tryton-modules-timesheet
+    tryton-modules-timesheet-cost tryton-modules-project tryton-modules-project-revenue
+    tryton-modules-project-invoice tryton-modules-account tryton-modules-account-invoice
+    gunicorn postgresql python3-psycopg2
+)
+# a real authorization server runs on Node; any node from 18 on will do
+idp=(
+    nodejs npm
+)
 
+quiet=
+groups=()
+for word in "$@"; do
+    case $word in
+        --quiet) quiet=yes ;;
+        base | tryton | idp) groups+=("$word") ;;
+        *) echo "deps: unknown group $word; there are: base tryton idp" >&2; exit 2 ;;
+    esac
+done
+[ ${#groups[@]} -gt 0 ] || groups=(base tryton idp)
+
+node_is_there() {
+    command -v npm >/dev/null && [ "$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0)" -ge 18 ]
+}
+
+# the authorization server's own npm packages, exactly as its lock file says; again when that changes
+npm_install() {
+    local from=tests/harness/idp to=build/idp
+    [ -e "$to/installed" ] && cmp -s "$from/package-lock.json" "$to/installed" && return 0
+    echo "deps: npm ci in $to"
+    mkdir -p "$to"
+    cp "$from/package.json" "$from/package-lock.json" "$to/"
+    local attempt
+    for attempt in 1 2 3; do
+        if npm ci --prefix "$to" --omit=dev --ignore-scripts --no-audit --no-fund \
+            --loglevel=error >"$to/npm.log" 2>&1; then
+            cp "$from/package-lock.json" "$to/installed"
+            return 0
+        fi
+        echo "deps: npm ci, attempt $attempt failed" >&2
+    done
+    tail -n 20 "$to/npm.log" >&2
+    echo "deps: failed, the whole log is $to/npm.log" >&2
+    return 1
+}
+
+ok() {
+    case " ${groups[*]} " in *" idp "*) npm_install || exit 1 ;; esac
+    [ -n "$quiet" ] && [ "$1" = "nothing to install" ] || echo "deps: ok ($1)"
+    exit 0
+}
+
+wanted=()
+for group in "${groups[@]}"; do
+    case $group in
+        base) wanted+=("${base[@]}") ;;
+        tryton) wanted+=("${tryton[@]}") ;;
+        idp) node_is_there || wanted+=("${idp[@]}") ;;
+    esac
+done
 missing=()
-for p in "${packages[@]}"; do
+for p in "${wanted[@]}"; do
     dpkg-query -W -f '${db:Status-Status}\n' "$p" 2>/dev/null | grep -qx installed || missing+=("$p")
 done
-if [ ${#missing[@]} -eq 0 ]; then
-    [ "$quiet" = --quiet ] || echo "deps: ok (nothing to install)"
-    exit 0
-fi
+[ ${#missing[@]} -gt 0 ] || ok "nothing to install"
 
 as_root=()
 if [ "$(id -u)" != 0 ]; then
@@ -48,6 +109,12 @@ if [ ! -e "$policy" ]; then
 fi
 cleanup() { [ -z "$made_policy" ] || "${as_root[@]}" rm -f "$policy"; }
 trap cleanup EXIT
+# the tests make PostgreSQL clusters of their own: no main cluster on a machine that had no PostgreSQL
+clusters=/etc/postgresql-common/createcluster.d
+if [[ " ${missing[*]} " == *" postgresql "* ]] && [ ! -e /usr/share/postgresql-common ]; then
+    "${as_root[@]}" mkdir -p "$clusters"
+    echo 'create_main_cluster = false' | "${as_root[@]}" tee "$clusters/tallygate.conf" >/dev/null
+fi
 
 echo "deps: installing ${#missing[@]} packages: ${missing[*]}"
 log=$(mktemp)
@@ -60,8 +127,7 @@ for attempt in 1 2 3; do
         echo "deps: apt-get update failed; trying with the lists that are there" >&2
     if install_missing; then
         rm -f "$log"
-        echo "deps: ok (${#missing[@]} packages installed)"
-        exit 0
+        ok "${#missing[@]} packages installed"
     fi
     echo "deps: attempt $attempt failed" >&2
 done
