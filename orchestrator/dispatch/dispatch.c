@@ -17,59 +17,18 @@
 #include "dispatch/dispatch.h"
 
 #include <inttypes.h>
-#include <jansson.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 #include "common/log.h"
 #include "core/metrics.h"
-#include "dispatch/marks.h"
-#include "dispatch/rows.h"
+#include "dispatch/inner.h"
 #include "dispatch/words.h"
 
-#define LOAD_PAGE 256      /* postings of one destination read in one loop turn */
 #define TIMER_MAX_MS 60000 /* the wall clock may be set: look again at least so often */
-#define PUMP_MAX 64        /* rounds of one destination's left-over actions in one go */
-#define SKIP_MAX 65536     /* cancels between two commits of intake */
 
-/* One destination of the engine; ops NULL: known to the journal, not in the configuration. */
-struct target {
-    const struct tg_config_destination *config;
-    const char *tenant;
-    const struct tg_connector_ops *ops;
-    struct tg_connector *connector;
-    struct tg_dispatch *owner;
-    int64_t after; /* postings up to this id were loaded */
-    bool more;     /* there may be postings behind it */
-};
-
-struct tg_dispatch {
-    struct tg_dispatch_options o;
-    struct tg_reader *reader;
-    struct tg_engine *engine;
-    struct tg_rows *rows;
-    struct tg_marks *marks;
-    struct target *targets;
-    uint32_t target_count;
-    int64_t fed_ms; /* the clock at the engine's last step */
-    struct tg_actions actions;
-    size_t action_next;
-    bool carrying; /* actions are being carried out: nested steps append */
-    struct tg_open_row *page[LOAD_PAGE];
-    size_t page_count;
-    int64_t *skip; /* cancelled before they were loaded, not yet committed */
-    size_t skip_count;
-    uv_prepare_t turn;
-    uv_timer_t timer;
-    bool stopping, closing, failed;
-    size_t open_connectors, open_handles;
-    void (*stopped)(void *arg);
-    void *stopped_arg;
-};
-
-static int64_t now_ms(void)
+int64_t tg_dispatch_now_ms(void)
 {
     struct timespec ts;
 
@@ -77,7 +36,7 @@ static int64_t now_ms(void)
     return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-static void fail(struct tg_dispatch *d, const struct tg_error *err)
+void tg_dispatch_fail(struct tg_dispatch *d, const struct tg_error *err)
 {
     if (!d->failed) {
         d->failed = true;
@@ -85,332 +44,12 @@ static void fail(struct tg_dispatch *d, const struct tg_error *err)
     }
 }
 
-static void fail_text(struct tg_dispatch *d, const char *text)
+void tg_dispatch_fail_text(struct tg_dispatch *d, const char *text)
 {
     struct tg_error err;
 
     (void)tg_error_set(&err, "%s", text);
-    fail(d, &err);
-}
-
-/* ---- actions ---- */
-
-static void feed(struct tg_dispatch *d, const struct tg_engine_event *ev);
-
-/* What a person reads about an exception: {"destination","message"}; the caller frees. */
-static char *exception_detail(const struct tg_dispatch *d, const struct tg_open_row *row,
-                              const char *code)
-{
-    const char *message = row->detail[0] != '\0' ? row->detail : code;
-    json_t *doc =
-        json_pack("{s:s, s:s, s:i}", "destination", d->targets[row->destination].config->id,
-                  "message", message, "attempt", (int)row->attempt);
-    char *text = doc != NULL ? json_dumps(doc, JSON_COMPACT) : NULL;
-
-    json_decref(doc);
-    return text;
-}
-
-static const char *exception_code(const struct tg_dispatch *d, const struct tg_open_row *row,
-                                  const struct tg_action *a)
-{
-    bool rejected = a->from == TG_POSTING_REJECTED && row->exception[0] != '\0';
-
-    if (rejected && tg_catalogue_find(d->o.catalogue, tg_str_of(row->exception)) != NULL) {
-        return row->exception;
-    }
-    return a->exception != NULL ? a->exception : "outcome_unknown";
-}
-
-static void do_mark(struct tg_dispatch *d, struct tg_open_row *row, const struct tg_action *a)
-{
-    struct tg_row_mark mark = {.posting = row->id,
-                               .from = a->from,
-                               .to = a->state,
-                               .attempt = a->attempt,
-                               .due_ms = a->due_ms,
-                               .ref = row->ref[0] != '\0' ? row->ref : NULL,
-                               .outcome = row->outcome,
-                               .detail = row->outcome != NULL ? row->detail : NULL,
-                               .at_ms = now_ms()};
-    struct tg_row_exception exception = {0};
-    char *detail = NULL;
-    bool opens = a->state == TG_POSTING_EXCEPTION;
-
-    row->attempt = a->attempt;
-    if (opens) {
-        const char *code = exception_code(d, row, a);
-        const struct tg_catalogue_entry *entry = tg_catalogue_find(d->o.catalogue, tg_str_of(code));
-
-        detail = exception_detail(d, row, code);
-        exception = (struct tg_row_exception){
-            .id = tg_journal_next_id(d->o.journal, TG_TABLE_EXCEPTIONS),
-            .object = row->object,
-            .posting = row->id,
-            .tenant = d->targets[row->destination].tenant,
-            .code = code,
-            .owner = entry != NULL ? entry->owner : "integration",
-            .detail = detail,
-            .state = TG_EXCEPTION_OPEN,
-            .opened_ms = mark.at_ms,
-        };
-        tg_metric_add(TG_METRIC_EXCEPTIONS_OPENED, 1);
-    }
-    if ((opens && detail == NULL) ||
-        tg_marks_add(d->marks, &mark, opens ? &exception : NULL) != 0) {
-        fail_text(d, "dispatch: no memory to record a posting's state");
-    }
-    free(detail);
-    row->state = a->state;
-    row->outcome = NULL;
-    row->marks_out++;
-}
-
-static void fill_job(const struct tg_open_row *row, struct tg_connect_job *job)
-{
-    *job = (struct tg_connect_job){.posting = row->id,
-                                   .kind = row->kind,
-                                   .leg = row->leg,
-                                   .payload = row->payload,
-                                   .subject = row->subject,
-                                   .correlation_id = row->correlation_id,
-                                   .attempt = row->attempt};
-    memcpy(job->key, row->key_hex, sizeof(job->key));
-}
-
-static void do_send(struct tg_dispatch *d, struct tg_open_row *row, bool is_lookup)
-{
-    struct target *t = &d->targets[row->destination];
-    struct tg_connect_job job;
-    int rc;
-
-    fill_job(row, &job);
-    row->outcome = NULL;
-    row->detail[0] = '\0';
-    row->exception[0] = '\0';
-    row->out = true;
-    rc = is_lookup ? t->ops->lookup(t->connector, &job) : t->ops->send(t->connector, &job);
-    if (!is_lookup) {
-        tg_metric_add(TG_METRIC_POSTINGS_SENT, 1);
-    }
-    if (rc != 0) { /* surely not sent */
-        struct tg_engine_event ev = {.kind = is_lookup ? TG_EV_LOOKUP : TG_EV_OUTCOME,
-                                     .id = row->id,
-                                     .outcome = TG_OUTCOME_DOWN,
-                                     .lookup = TG_LOOKUP_UNKNOWN};
-
-        row->out = false;
-        row->outcome = is_lookup ? NULL : "down";
-        feed(d, &ev);
-    }
-}
-
-static void carry_out(struct tg_dispatch *d, const struct tg_action *a)
-{
-    struct tg_open_row *row = tg_rows_find(d->rows, a->id);
-
-    if (row == NULL) {
-        fail_text(d, "dispatch: the engine speaks of a posting that is not held");
-        return;
-    }
-    switch (a->kind) {
-    case TG_ACT_MARK:
-        if (row->marks_out == 0) {
-            tg_marks_begin(d->marks);
-        }
-        do_mark(d, row, a);
-        break;
-    case TG_ACT_SEND:
-        do_send(d, row, false);
-        break;
-    case TG_ACT_LOOKUP:
-        do_send(d, row, true);
-        break;
-    case TG_ACT_FORGET:
-        tg_rows_remove(d->rows, a->id);
-        break;
-    }
-}
-
-static void feed(struct tg_dispatch *d, const struct tg_engine_event *ev)
-{
-    if (d->failed) {
-        return;
-    }
-    d->fed_ms = now_ms();
-    if (tg_engine_step(d->engine, ev, d->fed_ms, &d->actions) != 0) {
-        tg_log(TG_LOG_WARN, "dispatch", "event %d for posting %" PRId64 " does not fit, ignored",
-               (int)ev->kind, ev->id);
-        return;
-    }
-    if (d->carrying) {
-        return; /* the loop below, further up the stack, goes on with what was appended */
-    }
-    d->carrying = true;
-    while (d->action_next < d->actions.count && !d->failed) {
-        struct tg_action a = d->actions.items[d->action_next++];
-
-        carry_out(d, &a);
-    }
-    d->action_next = 0;
-    d->actions.count = 0;
-    d->carrying = false;
-}
-
-/* Actions the engine kept back because the array was full, and timers that are due. A clock that
- * was set back is told at once: the engine moves its timers with it. */
-static void pump(struct tg_dispatch *d)
-{
-    const struct tg_engine_event tick = {.kind = TG_EV_TICK};
-
-    if (now_ms() < d->fed_ms) {
-        feed(d, &tick);
-    }
-    for (int i = 0; i < PUMP_MAX && tg_engine_wake_ms(d->engine) <= now_ms(); i++) {
-        feed(d, &tick);
-    }
-}
-
-/* ---- what comes back ---- */
-
-static void on_marked(void *arg, int64_t posting)
-{
-    struct tg_dispatch *d = arg;
-    struct tg_open_row *row = tg_rows_find(d->rows, posting);
-    const struct tg_engine_event ev = {.kind = TG_EV_MARKED, .id = posting};
-
-    if (row != NULL) {
-        row->marks_out--;
-    }
-    feed(d, &ev);
-}
-
-static void on_marks_fatal(void *arg, const struct tg_error *err)
-{
-    fail(arg, err);
-}
-
-static void keep_text(char *out, size_t size, const char *text)
-{
-    (void)snprintf(out, size, "%s", text != NULL ? text : "");
-}
-
-static void on_result(void *arg, const struct tg_connect_result *result)
-{
-    struct target *t = arg;
-    struct tg_dispatch *d = t->owner;
-    struct tg_open_row *row = tg_rows_find(d->rows, result->posting);
-    struct tg_engine_event ev = {.kind = result->is_lookup ? TG_EV_LOOKUP : TG_EV_OUTCOME,
-                                 .id = result->posting,
-                                 .outcome = result->outcome,
-                                 .lookup = result->lookup,
-                                 .retry_after_ms = result->retry_after_ms};
-
-    if (row == NULL || !row->out) {
-        tg_log(TG_LOG_ERROR, "dispatch", "answer for posting %" PRId64 ", which was not sent",
-               result->posting);
-        return;
-    }
-    row->out = false;
-    keep_text(row->detail, sizeof(row->detail), result->detail);
-    keep_text(row->exception, sizeof(row->exception), result->exception);
-    if (result->ref != NULL) {
-        keep_text(row->ref, sizeof(row->ref), result->ref);
-    }
-    if (result->is_lookup) {
-        row->outcome = tg_dispatch_lookup_word(result->lookup);
-    } else {
-        row->outcome = tg_dispatch_outcome_word(result->outcome);
-        tg_dispatch_count_outcome(result->outcome);
-    }
-    feed(d, &ev);
-}
-
-/* ---- loading ---- */
-
-static bool is_skipped(const struct tg_dispatch *d, int64_t posting)
-{
-    for (size_t i = 0; i < d->skip_count; i++) {
-        if (d->skip[i] == posting) {
-            return true;
-        }
-    }
-    return false;
-}
-
-struct load {
-    struct tg_dispatch *d;
-    struct target *target;
-    size_t seen;
-    bool no_memory;
-};
-
-static bool on_open_posting(void *arg, const struct tg_row_posting *from)
-{
-    struct load *l = arg;
-    struct tg_open_row *row;
-
-    l->seen++;
-    if (is_skipped(l->d, from->id)) {
-        l->target->after = from->id;
-        return true;
-    }
-    row = tg_rows_add(l->d->rows, from);
-    if (row == NULL) {
-        l->no_memory = true;
-        return false;
-    }
-    l->target->after = from->id;
-    l->d->page[l->d->page_count++] = row;
-    return true;
-}
-
-static void feed_page(struct tg_dispatch *d)
-{
-    for (size_t i = 0; i < d->page_count; i++) {
-        const struct tg_open_row *row = d->page[i];
-        struct tg_engine_event ev = {
-            .kind = TG_EV_LOADED, .id = row->id, .destination = row->destination};
-
-        ev.posting = (struct tg_engine_posting){.id = row->id,
-                                                .destination = row->destination,
-                                                .state = row->state,
-                                                .attempt = row->attempt,
-                                                .due_ms = row->due_ms,
-                                                .first_sent_ms = row->first_sent_ms};
-        feed(d, &ev);
-    }
-    d->page_count = 0;
-}
-
-static void load(struct tg_dispatch *d, struct target *t)
-{
-    struct load l = {.d = d, .target = t};
-    size_t limit = tg_engine_room(d->engine, t->config->index);
-    struct tg_error err;
-
-    if (limit > LOAD_PAGE) {
-        limit = LOAD_PAGE;
-    }
-    if (limit == 0 || d->failed) {
-        return;
-    }
-    if (tg_reader_open_postings(d->reader, t->config->index, t->after, limit, on_open_posting, &l,
-                                &err) < 0) {
-        fail(d, &err);
-        return;
-    }
-    t->more = l.seen == limit || l.no_memory;
-    feed_page(d);
-}
-
-static void load_all(struct tg_dispatch *d)
-{
-    for (uint32_t i = 0; i < d->target_count && !d->stopping; i++) {
-        if (d->targets[i].ops != NULL && d->targets[i].more) {
-            load(d, &d->targets[i]);
-        }
-    }
+    tg_dispatch_fail(d, &err);
 }
 
 /* ---- stopping ---- */
@@ -434,7 +73,7 @@ static void close_handles(struct tg_dispatch *d)
 
 static void on_connector_closed(void *arg)
 {
-    struct target *t = arg;
+    struct tg_target *t = arg;
 
     t->connector = NULL;
     t->owner->open_connectors--;
@@ -451,7 +90,7 @@ static void close_connectors(struct tg_dispatch *d)
         return;
     }
     for (uint32_t i = 0; i < d->target_count; i++) {
-        struct target *t = &d->targets[i];
+        struct tg_target *t = &d->targets[i];
 
         if (t->connector != NULL) {
             t->ops->close(t->connector, on_connector_closed, t);
@@ -468,17 +107,17 @@ static void on_timer(uv_timer_t *timer)
     struct tg_dispatch *d = timer->data;
     const struct tg_engine_event tick = {.kind = TG_EV_TICK};
 
-    feed(d, &tick);
+    tg_dispatch_feed(d, &tick);
 }
 
 static void set_timer(struct tg_dispatch *d)
 {
     int64_t wake = tg_engine_wake_ms(d->engine);
-    int64_t delay = wake == INT64_MAX ? TIMER_MAX_MS : wake - now_ms();
+    int64_t delay = wake == INT64_MAX ? TIMER_MAX_MS : wake - tg_dispatch_now_ms();
 
     delay = delay < 0 ? 0 : delay > TIMER_MAX_MS ? TIMER_MAX_MS : delay;
     for (uint32_t i = 0; i < d->target_count; i++) {
-        const struct target *t = &d->targets[i];
+        const struct tg_target *t = &d->targets[i];
 
         if (t->ops != NULL && t->more && !d->stopping &&
             tg_engine_room(d->engine, t->config->index) != 0) {
@@ -516,8 +155,8 @@ static void on_turn(uv_prepare_t *prepare)
     if (d->failed || d->closing) {
         return;
     }
-    load_all(d);
-    pump(d);
+    tg_dispatch_load(d);
+    tg_dispatch_pump(d);
     tg_marks_flush(d->marks);
     publish(d);
     if (d->stopping && tg_engine_is_quiet(d->engine) && tg_marks_is_empty(d->marks)) {
@@ -532,7 +171,7 @@ static void on_turn(uv_prepare_t *prepare)
 static int open_target(struct tg_dispatch *d, const struct tg_config_tenant *tenant,
                        const struct tg_config_destination *c, struct tg_error *err)
 {
-    struct target *t = &d->targets[c->index];
+    struct tg_target *t = &d->targets[c->index];
 
     t->config = c;
     t->tenant = tenant->id;
@@ -543,7 +182,7 @@ static int open_target(struct tg_dispatch *d, const struct tg_config_tenant *ten
         return tg_error_set(err, "destination %s: unknown connector %s; accepted: %s", c->id,
                             c->connector, tg_connector_names());
     }
-    t->connector = t->ops->open(d->o.loop, c, on_result, t, err);
+    t->connector = t->ops->open(d->o.loop, c, tg_dispatch_on_result, t, err);
     if (t->connector == NULL) {
         t->ops = NULL;
         return -1;
@@ -590,7 +229,7 @@ static int make_engine(struct tg_dispatch *d, struct tg_error *err)
         return tg_error_set(err, "dispatch: no memory");
     }
     for (uint32_t i = 0; i < d->target_count; i++) {
-        const struct target *t = &d->targets[i];
+        const struct tg_target *t = &d->targets[i];
 
         if (t->ops != NULL) {
             list[i] =
@@ -625,12 +264,14 @@ static void warn_stranded(void *arg, const char *destination_id, uint64_t open)
 
 static int start_parts(struct tg_dispatch *d, struct tg_error *err)
 {
-    struct tg_marks_options marks = {
-        .journal = d->o.journal, .marked = on_marked, .fatal = on_marks_fatal, .arg = d};
+    struct tg_marks_options marks = {.journal = d->o.journal,
+                                     .marked = tg_dispatch_on_marked,
+                                     .fatal = tg_dispatch_on_marks_fatal,
+                                     .arg = d};
 
     d->target_count = count_indexes(d->o.config);
     d->targets = calloc((size_t)d->target_count + 1, sizeof(*d->targets));
-    d->skip = calloc(SKIP_MAX, sizeof(*d->skip));
+    d->skip = calloc(TG_SKIP_MAX, sizeof(*d->skip));
     d->rows = tg_rows_new();
     d->marks = tg_marks_new(&marks);
     if (d->targets == NULL || d->skip == NULL || d->rows == NULL || d->marks == NULL) {
@@ -694,7 +335,7 @@ void tg_dispatch_kick(struct tg_dispatch *d)
 static bool is_unloaded(const struct tg_dispatch *d, int64_t posting, uint32_t destination)
 {
     return destination < d->target_count && posting > d->targets[destination].after &&
-           d->skip_count < SKIP_MAX;
+           d->skip_count < TG_SKIP_MAX;
 }
 
 bool tg_dispatch_may_cancel(struct tg_dispatch *d, int64_t posting, uint32_t destination)
@@ -717,7 +358,7 @@ bool tg_dispatch_cancel(struct tg_dispatch *d, int64_t posting, uint32_t destina
         .kind = TG_EV_CANCEL, .id = posting, .destination = destination};
 
     if (tg_rows_find(d->rows, posting) != NULL) {
-        feed(d, &ev);
+        tg_dispatch_feed(d, &ev);
         return tg_rows_find(d->rows, posting) == NULL;
     }
     if (!is_unloaded(d, posting, destination)) {

@@ -1,0 +1,77 @@
+/*
+ * inner.h: what the files of dispatch share; nothing outside includes it.
+ *
+ *   dispatch.c   start, stop, the loop's turn, the face
+ *   carry.c      the engine's actions carried out, answers and commits fed back
+ *   load.c       open postings from the journal into the engine
+ *   marks.c, rows.c, words.c have headers of their own
+ *
+ * Ownership: tg_dispatch owns everything it points to but the options.
+ */
+#ifndef TG_DISPATCH_INNER_H
+#define TG_DISPATCH_INNER_H
+
+#include "dispatch/dispatch.h"
+#include "dispatch/marks.h"
+#include "dispatch/rows.h"
+
+#define TG_LOAD_PAGE 256  /* postings of one destination read in one loop turn */
+#define TG_SKIP_MAX 65536 /* cancels between two commits of intake */
+
+/* One destination of the engine; ops NULL: known to the journal, not in the configuration. */
+struct tg_target {
+    const struct tg_config_destination *config;
+    const char *tenant;
+    const struct tg_connector_ops *ops;
+    struct tg_connector *connector;
+    struct tg_dispatch *owner;
+    int64_t after; /* postings up to this id were loaded */
+    bool more;     /* there may be postings behind it */
+};
+
+struct tg_dispatch {
+    struct tg_dispatch_options o;
+    struct tg_reader *reader;
+    struct tg_engine *engine;
+    struct tg_rows *rows;
+    struct tg_marks *marks;
+    struct tg_target *targets;
+    uint32_t target_count;
+    int64_t fed_ms; /* the clock at the engine's last step */
+    struct tg_actions actions;
+    size_t action_next;
+    bool carrying; /* actions are being carried out: nested steps append */
+    struct tg_open_row *page[TG_LOAD_PAGE];
+    size_t page_count;
+    int64_t *skip; /* cancelled before they were loaded, not yet committed */
+    size_t skip_count;
+    uv_prepare_t turn;
+    uv_timer_t timer;
+    bool stopping, closing, failed;
+    size_t open_connectors, open_handles;
+    void (*stopped)(void *arg);
+    void *stopped_arg;
+};
+
+int64_t tg_dispatch_now_ms(void); /* wall clock */
+void tg_dispatch_fail(struct tg_dispatch *d, const struct tg_error *err);
+void tg_dispatch_fail_text(struct tg_dispatch *d, const char *text);
+
+/* ---- carry.c ---- */
+
+/* One event for the engine, and everything that follows from it. */
+void tg_dispatch_feed(struct tg_dispatch *d, const struct tg_engine_event *ev);
+/* Actions the engine kept back because the array was full, and timers that are due. A clock that
+ * was set back is told at once: the engine moves its timers with it. */
+void tg_dispatch_pump(struct tg_dispatch *d);
+/* For struct tg_marks_options and tg_connector_ops.open; arg: the dispatch, the target. */
+void tg_dispatch_on_marked(void *arg, int64_t posting);
+void tg_dispatch_on_marks_fatal(void *arg, const struct tg_error *err);
+void tg_dispatch_on_result(void *arg, const struct tg_connect_result *result);
+
+/* ---- load.c ---- */
+
+/* A further page of every destination that has more and room for it. */
+void tg_dispatch_load(struct tg_dispatch *d);
+
+#endif
