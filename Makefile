@@ -12,7 +12,7 @@ B := build$(if $(V),/$(V))
 CC := gcc
 CXX := g++
 PYTHON := /usr/bin/python3
-PKGS := jansson libcrypto libuv libmicrohttpd sqlite3 lua5.4 libpcre2-8 yaml-0.1 hiredis
+PKGS := jansson libcrypto libuv libmicrohttpd sqlite3 lua5.4 libpcre2-8 yaml-0.1 hiredis libcurl
 
 WARN := -Wall -Wextra -Wshadow -Wvla -Wconversion -Werror
 HARDEN := -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE

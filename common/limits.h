@@ -148,6 +148,7 @@
 #define TG_JOURNAL_BATCH_OPS_MAX 16384
 #define TG_JOURNAL_PAGE_MAX 1000 /* rows of one list query */
 #define TG_AUDIT_DETAIL_MAX_BYTES 4096
+#define TG_REASON_MAX_BYTES 200 /* what a person says of what they do */
 #define TG_JOURNAL_CACHE_KIB 16384         /* pages the writer keeps in memory */
 #define TG_JOURNAL_WAL_PAGES 4096          /* copy the WAL into the file after so many */
 #define TG_JOURNAL_WAL_KEEP_BYTES 67108864 /* a longer WAL file is cut when it is reused */
@@ -194,6 +195,8 @@
 
 /* --- orchestrator: API --- */
 #define TG_API_THREADS_MAX 32
+#define TG_CONTROLS_MAX 64       /* commands of people that wait for the loop */
+#define TG_CONTROL_WAIT_MS 10000 /* for the answer to one */
 #define TG_API_CONNECTIONS_MAX 1024
 #define TG_API_BODY_MAX_BYTES (1024 * 1024)
 #define TG_API_TIMEOUT_S 30

@@ -45,22 +45,26 @@ struct route {
     const char *path;
     const char *allow;
     tg_api_handler handler;
-    bool is_prefix; /* one more segment follows */
+    bool is_prefix; /* one more segment follows, then the suffix */
     bool needs_tenant;
+    const char *suffix; /* NULL: none */
 };
 
 static const struct route routes[] = {
-    {"/v1/time-entries/validate", ALLOW_POST, tg_api_validate_time_entries, false, true},
-    {"/v1/events/", ALLOW_GET, tg_api_event_status, true, true},
-    {"/healthz", ALLOW_GET, tg_api_healthz, false, false},
-    {"/readyz", ALLOW_GET, tg_api_readyz, false, false},
-    {"/metrics", ALLOW_GET, tg_api_metrics, false, false},
+    {"/v1/time-entries/validate", ALLOW_POST, tg_api_validate_time_entries, false, true, NULL},
+    {"/v1/events/", ALLOW_GET, tg_api_event_status, true, true, NULL},
+    {"/v1/ops/destinations", ALLOW_GET, tg_api_ops_destinations, false, true, NULL},
+    {"/v1/ops/destinations/", ALLOW_POST, tg_api_ops_pause, true, true, "/pause"},
+    {"/v1/ops/destinations/", ALLOW_POST, tg_api_ops_resume, true, true, "/resume"},
+    {"/healthz", ALLOW_GET, tg_api_healthz, false, false, NULL},
+    {"/readyz", ALLOW_GET, tg_api_readyz, false, false, NULL},
+    {"/metrics", ALLOW_GET, tg_api_metrics, false, false, NULL},
 };
 
 /* One HTTP request, from its first call to on_completed. */
 struct exchange {
     const struct route *route; /* NULL: no such path */
-    const char *rest;          /* of the path; belongs to MHD */
+    struct tg_str rest;        /* of the path; belongs to MHD */
     unsigned char *body;
     size_t len, capacity, seen;
     bool too_large;
@@ -68,19 +72,27 @@ struct exchange {
 
 /* ---- routes ---- */
 
-static const struct route *find_route(const char *path, const char **rest)
+/* The one segment between the prefix and the suffix; false: the path is not of this route. */
+static bool rest_of(const struct route *r, const char *path, struct tg_str *rest)
 {
-    *rest = "";
+    const char *suffix = r->suffix != NULL ? r->suffix : "";
+    size_t before = strlen(r->path), after = strlen(suffix), len = strlen(path);
+
+    if (strncmp(path, r->path, before) != 0 || len <= before + after ||
+        strcmp(path + len - after, suffix) != 0) {
+        return false;
+    }
+    *rest = (struct tg_str){(const unsigned char *)path + before, len - before - after};
+    return memchr(rest->data, '/', rest->len) == NULL;
+}
+
+static const struct route *find_route(const char *path, struct tg_str *rest)
+{
+    *rest = (struct tg_str){(const unsigned char *)"", 0};
     for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
         const struct route *r = &routes[i];
-        size_t len = strlen(r->path);
 
-        if (!r->is_prefix && strcmp(path, r->path) == 0) {
-            return r;
-        }
-        if (r->is_prefix && strncmp(path, r->path, len) == 0 && path[len] != '\0' &&
-            strchr(path + len, '/') == NULL) {
-            *rest = path + len;
+        if (r->is_prefix ? rest_of(r, path, rest) : strcmp(path, r->path) == 0) {
             return r;
         }
     }
@@ -135,8 +147,10 @@ static void read_request(struct MHD_Connection *c, const struct exchange *x,
 {
     struct tg_str none = {NULL, 0};
 
-    out->rest = tg_str_of(x->rest);
+    out->rest = x->rest;
     out->tenant = header(c, MHD_HEADER_KIND, "X-Tally-Tenant");
+    out->client = header(c, MHD_HEADER_KIND, "X-Tally-Client");
+    out->scope = header(c, MHD_HEADER_KIND, "X-Tally-Scope");
     out->correlation_id = header(c, MHD_HEADER_KIND, "X-Correlation-ID");
     if (!tg_str_is_printable(out->correlation_id, TG_CORRELATION_ID_MAX_BYTES)) {
         out->correlation_id = none; /* it is sent back in a header: nothing else may get there */

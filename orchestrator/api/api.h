@@ -2,11 +2,14 @@
  * api.h: the HTTP API that NGINX proxies to (libmicrohttpd, own threads).
  *
  * Identity comes from NGINX in headers the socket's peer alone can set: X-Tally-Tenant,
- * X-Tally-Client, X-Correlation-ID. A request without X-Tally-Tenant sees no tenant's data.
- * Each request takes one worker context (Lua state, journal reader, Redis link) from a pool.
+ * X-Tally-Client, X-Tally-Scope, X-Correlation-ID. A request without X-Tally-Tenant sees no
+ * tenant's data. Each request takes one worker context (Lua state, journal reader, Redis link) from
+ * a pool.
  *
  *   POST /v1/time-entries/validate   one object or an array of up to TG_VALIDATE_ARRAY_MAX
  *   GET  /v1/events/{id}             journal, else the stream
+ *   GET  /v1/ops/destinations        ops:read
+ *   POST /v1/ops/destinations/{name}/pause, /resume   ops:write
  *   GET  /healthz /readyz /metrics   /readyz: journal open, Redis link up, rules loaded
  *
  * Ownership: tg_api owns its threads and contexts; config, schemas, catalogue and journal path
@@ -19,6 +22,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "api/control.h"
 #include "core/config.h"
 #include "rules/pipeline.h"
 
@@ -37,6 +41,7 @@ struct tg_api_options {
     const struct tg_schemas *schemas;
     const struct tg_catalogue *catalogue;
     struct tg_api_shared *shared;
+    struct tg_controls *controls; /* what people ask the loop to do */
 };
 
 struct tg_api *tg_api_start(const struct tg_api_options *o, struct tg_error *err);

@@ -15,8 +15,10 @@
 #include "common/problem.h"
 
 struct tg_api_request {
-    struct tg_str rest;           /* of the path, after the route's prefix */
+    struct tg_str rest;           /* of the path: between the route's prefix and its suffix */
     struct tg_str tenant;         /* X-Tally-Tenant; empty when not sent */
+    struct tg_str client;         /* X-Tally-Client; empty when not sent */
+    struct tg_str scope;          /* X-Tally-Scope: names between blanks */
     struct tg_str correlation_id; /* X-Correlation-ID; empty when not sent or not printable */
     struct tg_str content_type;
     struct tg_str source; /* ?source= */
@@ -37,6 +39,12 @@ void tg_api_validate_time_entries(struct tg_api_context *ctx, const struct tg_ap
                                   struct tg_reply *out);
 void tg_api_event_status(struct tg_api_context *ctx, const struct tg_api_request *rq,
                          struct tg_reply *out);
+void tg_api_ops_destinations(struct tg_api_context *ctx, const struct tg_api_request *rq,
+                             struct tg_reply *out);
+void tg_api_ops_pause(struct tg_api_context *ctx, const struct tg_api_request *rq,
+                      struct tg_reply *out);
+void tg_api_ops_resume(struct tg_api_context *ctx, const struct tg_api_request *rq,
+                       struct tg_reply *out);
 void tg_api_healthz(struct tg_api_context *ctx, const struct tg_api_request *rq,
                     struct tg_reply *out);
 void tg_api_readyz(struct tg_api_context *ctx, const struct tg_api_request *rq,

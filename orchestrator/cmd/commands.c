@@ -22,6 +22,11 @@ static const struct tg_command commands[] = {
      "exceptions list [-c FILE] [--tenant TENANT] [--state STATE] [--json]\n"
      "exceptions show [-c FILE] [--tenant TENANT] [--json] ID\n",
      tg_cmd_exceptions},
+    {"destinations", "what the running process says of its destinations; hold or release one",
+     "destinations list [-c FILE] [--tenant TENANT] [--json]\n"
+     "destinations pause [-c FILE] [--tenant TENANT] [--reason TEXT] [--json] NAME\n"
+     "destinations resume [-c FILE] [--tenant TENANT] [--json] NAME\n",
+     tg_cmd_destinations},
     {"audit", "verify the audit chain, write a signed checkpoint",
      "audit verify [-c FILE] [--public-key FILE] [--json]\n"
      "audit checkpoint [-c FILE]\n",

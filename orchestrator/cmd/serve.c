@@ -20,6 +20,7 @@
 #include <uv.h>
 
 #include "api/api.h"
+#include "api/perform.h"
 #include "cmd/cmd.h"
 #include "cmd/config.h"
 #include "cmd/files.h"
@@ -48,6 +49,8 @@ struct serve {
     struct tg_dispatch *dispatch;
     struct tg_intake *intake;
     struct tg_api *api;
+    struct tg_performer performer;
+    struct tg_controls *controls;
 
     uv_async_t journal_done;
     uv_signal_t on_term, on_int, on_hup;
@@ -323,6 +326,7 @@ static void on_stop(uv_signal_t *handle, int number)
     atomic_store(&s->shared.stopping, true);
     (void)uv_timer_start(&s->deadline, on_deadline, TG_STOP_DEADLINE_MS, 0);
     (void)alarm(TG_STOP_DEADLINE_MS / 1000 + LAST_RESORT_S); /* for what comes after the loop */
+    tg_controls_stop(s->controls);
     tg_intake_stop(s->intake, on_intake_stopped, s);
 }
 
@@ -420,11 +424,17 @@ static int open_intake(struct serve *s, struct tg_error *err)
 
 static int open_api(struct serve *s, struct tg_error *err)
 {
-    const struct tg_api_options o = {.config = s->config,
-                                     .schemas = s->schemas,
-                                     .catalogue = s->catalogue,
-                                     .shared = &s->shared};
+    struct tg_api_options o = {.config = s->config,
+                               .schemas = s->schemas,
+                               .catalogue = s->catalogue,
+                               .shared = &s->shared};
 
+    s->performer = (struct tg_performer){.config = s->config, .dispatch = s->dispatch};
+    s->controls = tg_controls_new(&s->loop, tg_perform, &s->performer, err);
+    if (s->controls == NULL) {
+        return -1;
+    }
+    o.controls = s->controls;
     atomic_store(&s->shared.journal_ready, true);
     s->api = tg_api_start(&o, err);
     return s->api != NULL ? 0 : -1;
@@ -468,6 +478,7 @@ static int start(struct serve *s, struct tg_error *err)
 /* The loop is over: nothing is in flight. */
 static int finish(struct serve *s)
 {
+    tg_controls_end(s->controls);
     tg_api_stop(s->api);
     audit(s, "serve.stopped", TG_VERSION);
     tg_journal_close(s->journal);
@@ -476,6 +487,7 @@ static int finish(struct serve *s)
         checkpoint_said(s);
         tg_reader_close(s->audit_reader);
     }
+    tg_controls_free(s->controls);
     tg_intake_free(s->intake);
     tg_dispatch_free(s->dispatch);
     tg_rules_free(s->rules);

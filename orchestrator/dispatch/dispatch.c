@@ -284,6 +284,9 @@ static int start_parts(struct tg_dispatch *d, struct tg_error *err)
     if (tg_metrics_destinations(d->target_count) != 0) {
         return tg_error_set(err, "dispatch: no memory");
     }
+    if (tg_dispatch_load_pauses(d, err) != 0) {
+        return -1;
+    }
     return tg_reader_destinations(d->reader, warn_stranded, d, err);
 }
 

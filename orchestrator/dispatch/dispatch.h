@@ -41,6 +41,27 @@ bool tg_dispatch_may_cancel(struct tg_dispatch *d, int64_t posting, uint32_t des
  * on its way. Returns true when it is surely not sent and will not be; intake then cancels it. */
 bool tg_dispatch_cancel(struct tg_dispatch *d, int64_t posting, uint32_t destination);
 
+/* A destination a person holds: postings stay where they are, nothing is dropped; what is marked
+ * sent still goes. Released in order, slots one by one. */
+struct tg_dispatch_pause {
+    bool paused;
+    char actor[TG_CLIENT_MAX_BYTES + 1];
+    char reason[TG_REASON_MAX_BYTES + 1];
+    int64_t at_ms; /* wall clock */
+};
+
+/*
+ * Pauses at once and writes it down, or writes down the release and lets go when that is on disk.
+ * done comes once, after the commit; twice is once. 0, or -1: not now (memory, or the journal's
+ * queue is full), nothing was done and done does not come.
+ */
+int tg_dispatch_pause(struct tg_dispatch *d, uint32_t destination, const char *actor,
+                      const char *reason, void (*done)(void *arg), void *arg);
+int tg_dispatch_resume(struct tg_dispatch *d, uint32_t destination, const char *actor,
+                       void (*done)(void *arg), void *arg);
+const struct tg_dispatch_pause *tg_dispatch_paused(const struct tg_dispatch *d,
+                                                   uint32_t destination);
+
 /* Drains: sends nothing new, waits for what is out, closes connectors, then calls stopped. */
 void tg_dispatch_stop(struct tg_dispatch *d, void (*stopped)(void *arg), void *arg);
 void tg_dispatch_free(struct tg_dispatch *d); /* after stopped */

@@ -4,6 +4,7 @@
  *   dispatch.c   start, stop, the loop's turn, the face
  *   carry.c      the engine's actions carried out, answers and commits fed back
  *   load.c       open postings from the journal into the engine
+ *   pause.c      destinations that a person holds
  *   marks.c, rows.c, words.c have headers of their own
  *
  * Ownership: tg_dispatch owns everything it points to but the options.
@@ -27,6 +28,7 @@ struct tg_target {
     struct tg_dispatch *owner;
     int64_t after; /* postings up to this id were loaded */
     bool more;     /* there may be postings behind it */
+    struct tg_dispatch_pause pause;
 };
 
 struct tg_dispatch {
@@ -73,5 +75,10 @@ void tg_dispatch_on_result(void *arg, const struct tg_connect_result *result);
 
 /* A further page of every destination that has more and room for it. */
 void tg_dispatch_load(struct tg_dispatch *d);
+
+/* ---- pause.c ---- */
+
+/* What the journal says is held, before anything is sent. 0 or -1. */
+int tg_dispatch_load_pauses(struct tg_dispatch *d, struct tg_error *err);
 
 #endif

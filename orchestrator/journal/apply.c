@@ -396,6 +396,37 @@ static enum tg_applied apply_destination(struct tg_store *s, uint32_t index, con
     return applied(s, tg_bind_run(&b), err, "destination", index);
 }
 
+/* What is so already stays as it was, and is not told again. */
+static enum tg_applied apply_pause(struct tg_store *s, const struct tg_op *op, struct tg_error *err)
+{
+    const bool paused = op->u.pause.paused;
+    struct tg_bind b = tg_bind_begin(s->statements[paused ? TG_STORE_PAUSE : TG_STORE_RESUME]);
+    char reason[TG_REASON_MAX_BYTES * 6 + 1];
+    char detail[sizeof(reason) + 32], subject[SUBJECT_MAX_BYTES];
+    enum tg_applied a;
+
+    tg_bind_i64(&b, op->u.pause.destination);
+    if (paused) {
+        tg_bind_text(&b, op->u.pause.actor);
+        tg_bind_text(&b, op->u.pause.reason);
+        tg_bind_i64(&b, s->now_ms);
+    }
+    a = applied(s, tg_bind_run(&b), err, "pause of destination", op->u.pause.destination);
+    if (a != TG_APPLIED || sqlite3_changes(s->db) == 0) {
+        return a;
+    }
+    (void)snprintf(detail, sizeof(detail), "{\"reason\":\"%s\"}",
+                   escaped(op->u.pause.reason, reason, sizeof(reason)));
+    (void)snprintf(subject, sizeof(subject), "destination %" PRIu32, op->u.pause.destination);
+    a = tg_store_audit(s, op->u.pause.actor, paused ? "destination.paused" : "destination.resumed",
+                       subject, detail);
+    if (a != TG_APPLIED) {
+        (void)tg_error_set(err, "journal: audit row of %s cannot be written: %s", subject,
+                           sqlite3_errmsg(s->db));
+    }
+    return a;
+}
+
 static enum tg_applied apply_audit(struct tg_store *s, const struct tg_op *op, struct tg_error *err)
 {
     enum tg_applied a = tg_store_audit(s, op->u.audit.actor, op->u.audit.action,
@@ -427,6 +458,8 @@ static enum tg_applied apply_one(struct tg_store *s, const struct tg_op *op, str
         return apply_audit(s, op, err);
     case TG_OP_DESTINATION:
         return apply_destination(s, op->u.destination.index, op->u.destination.name, err);
+    case TG_OP_PAUSE:
+        return apply_pause(s, op, err);
     }
     (void)tg_error_set(err, "journal: unknown operation %d", (int)op->kind);
     return TG_REFUSED;

@@ -292,6 +292,21 @@ int tg_batch_audit(struct tg_batch *b, const char *actor, const char *action, co
     return op_result(b);
 }
 
+int tg_batch_pause(struct tg_batch *b, uint32_t destination, bool paused, const char *actor,
+                   const char *reason)
+{
+    struct tg_op *op = op_add(b, TG_OP_PAUSE);
+
+    if (op == NULL) {
+        return -1;
+    }
+    op->u.pause.destination = destination;
+    op->u.pause.paused = paused;
+    op->u.pause.actor = keep(b, actor);
+    op->u.pause.reason = keep(b, reason);
+    return op_result(b);
+}
+
 int tg_batch_destination(struct tg_batch *b, uint32_t index, const char *name)
 {
     struct tg_op *op = op_add(b, TG_OP_DESTINATION);

@@ -147,25 +147,3 @@ int tg_reader_exceptions_count(struct tg_reader *r, uint64_t *count, struct tg_e
     (void)sqlite3_reset(s);
     return result == SQLITE_ROW ? 0 : tg_reader_failed(r, "the open exceptions", err);
 }
-
-/* ---- destinations ---- */
-
-int tg_reader_destinations(struct tg_reader *r, tg_destination_fn fn, void *arg,
-                           struct tg_error *err)
-{
-    sqlite3_stmt *s = tg_reader_statement(
-        r, TG_READ_DESTINATIONS,
-        "SELECT d.name, (SELECT count(*) FROM postings p INDEXED BY postings_open "
-        "WHERE p.destination = d.id AND p.state IN (2, 3, 4, 5)) FROM destinations d ORDER BY d.id",
-        err);
-    int result;
-
-    if (s == NULL) {
-        return -1;
-    }
-    while ((result = sqlite3_step(s)) == SQLITE_ROW) {
-        fn(arg, tg_column_text(s, 0), (uint64_t)sqlite3_column_int64(s, 1));
-    }
-    (void)sqlite3_reset(s);
-    return result == SQLITE_DONE ? 0 : tg_reader_failed(r, "the destinations", err);
-}

@@ -31,7 +31,8 @@ enum tg_op_kind {
     TG_OP_MARK,
     TG_OP_EXCEPTION,
     TG_OP_AUDIT,
-    TG_OP_DESTINATION
+    TG_OP_DESTINATION,
+    TG_OP_PAUSE
 };
 
 struct tg_op {
@@ -53,6 +54,11 @@ struct tg_op {
             uint32_t index;
             const char *name;
         } destination;
+        struct {
+            uint32_t destination;
+            bool paused;
+            const char *actor, *reason;
+        } pause;
     } u;
 };
 
@@ -133,7 +139,10 @@ void tg_batch_shed(struct tg_batch *b);
       "AND NOT (exceptions.state = 0 AND excluded.state = 0)")                                     \
     X(AUDIT, "INSERT INTO audit(seq, at_ms, actor, action, subject, detail, prev, hash) "          \
              "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")                                             \
-    X(DESTINATION, "INSERT INTO destinations(id, name) VALUES(?1, ?2)")
+    X(DESTINATION, "INSERT INTO destinations(id, name) VALUES(?1, ?2)")                            \
+    X(PAUSE, "INSERT INTO pauses(destination, actor, reason, at_ms) VALUES(?1, ?2, ?3, ?4) "       \
+             "ON CONFLICT(destination) DO NOTHING")                                                \
+    X(RESUME, "DELETE FROM pauses WHERE destination = ?1")
 
 #define TG_STORE_ENUM(name, sql) TG_STORE_##name,
 enum tg_store_statement { TG_STORE_STATEMENTS(TG_STORE_ENUM) TG_STORE_COUNT };
@@ -245,6 +254,8 @@ enum tg_reader_statement {
     TG_READ_EXCEPTIONS_OF_EVENT,
     TG_READ_EXCEPTIONS_COUNT,
     TG_READ_DESTINATIONS,
+    TG_READ_PAUSES,
+    TG_READ_OLDEST_OPEN,
     TG_READ_COUNT
 };
 

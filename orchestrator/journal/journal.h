@@ -150,6 +150,13 @@ int tg_batch_exception(struct tg_batch *b, const struct tg_row_exception *r);
  */
 int tg_batch_audit(struct tg_batch *b, const char *actor, const char *action, const char *subject,
                    const char *detail);
+/*
+ * A person holds a destination, or lets it go. Twice is once: who paused first, and why, stays; the
+ * audit row (destination.paused, .resumed, with the actor) is written only for a change. reason: at
+ * most TG_REASON_MAX_BYTES.
+ */
+int tg_batch_pause(struct tg_batch *b, uint32_t destination, bool paused, const char *actor,
+                   const char *reason);
 size_t tg_batch_ops(const struct tg_batch *b);
 
 /*
@@ -230,6 +237,20 @@ int tg_reader_exceptions_count(struct tg_reader *r, uint64_t *count, struct tg_e
 typedef void (*tg_destination_fn)(void *arg, const char *destination_id, uint64_t open);
 int tg_reader_destinations(struct tg_reader *r, tg_destination_fn fn, void *arg,
                            struct tg_error *err);
+
+/* Destinations that a person holds. 0, -1. */
+struct tg_row_pause {
+    uint32_t destination;
+    const char *actor, *reason;
+    int64_t at_ms;
+};
+typedef void (*tg_pause_fn)(void *arg, const struct tg_row_pause *row);
+int tg_reader_pauses(struct tg_reader *r, tg_pause_fn fn, void *arg, struct tg_error *err);
+/* When the event of the oldest open posting of a destination was journalled; 0: none is open. 0,
+ * -1.
+ */
+int tg_reader_oldest_open(struct tg_reader *r, uint32_t destination, int64_t *journalled_ms,
+                          struct tg_error *err);
 
 /*
  * The stable number of a destination, found or given: dense from 0, kept for ever, the

@@ -86,8 +86,15 @@
     "CREATE TRIGGER audit_no_delete BEFORE DELETE ON audit "                                       \
     "BEGIN SELECT raise(ABORT, 'audit rows are never deleted'); END;"
 
+/* A row while a person holds the destination. */
+#define PAUSES                                                                                     \
+    "CREATE TABLE pauses("                                                                         \
+    "destination INTEGER PRIMARY KEY REFERENCES destinations(id), actor TEXT NOT NULL, "           \
+    "reason TEXT NOT NULL, at_ms INTEGER NOT NULL);"
+
 static const char *const migrations[] = {
     EVENTS OBJECTS DESTINATIONS POSTINGS TOTALS EXCEPTIONS AUDIT, /* 1 */
+    PAUSES,                                                       /* 2 */
 };
 
 int tg_migrate_version(void)

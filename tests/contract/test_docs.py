@@ -247,13 +247,14 @@ def test_the_ranks_of_the_tour_are_those_of_the_check():
 # ---- packages, make, limits ----
 
 def packages_of_script(text):
-    body = re.search(r"^packages=\(\n(.*?)^\)", text, re.S | re.M).group(1)
-    return {word for line in body.splitlines() for word in line.split("#")[0].split()}
+    groups = re.findall(r"^(?:base|tryton|idp)=\(\n(.*?)^\)", text, re.S | re.M)
+    return {word for body in groups for line in body.splitlines()
+            for word in line.split("#")[0].split()}
 
 
 def packages_of_docs(text):
     return {name for line in text.splitlines() if line.startswith("| `")
-            for name in re.findall(r"`([^`]+)`", cells(line)[0])}
+            for name in re.findall(r"`([^`]+)`", cells(line)[0]) if not line.startswith("| npm:")}
 
 
 def test_every_package_has_its_reason_and_no_other():

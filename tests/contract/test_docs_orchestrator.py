@@ -88,12 +88,14 @@ def test_every_metric_is_documented():
 
 def test_every_route_is_documented():
     source = read(ROOT / "orchestrator/api/api.c")
-    routes = re.findall(r'^    \{"(/[^"]*)", (ALLOW_\w+), \w+, (true|false),', source, re.M)
+    routes = re.findall(r'^    \{"(/[^"]*)", (ALLOW_\w+), \w+, (true|false),\s+'
+                        r'(?:true|false), (NULL|"[^"]*")\}', source, re.M)
     assert len(routes) >= 5
     api = read(REFERENCE / "api.md")
-    for path, allow, prefix in routes:
+    for path, allow, prefix, suffix in routes:
         method = "POST" if allow == "ALLOW_POST" else "GET"
-        assert f"| `{method} {path}{'{id}' if prefix == 'true' else ''}` |" in api
+        rest = ("{id}" if prefix == "true" else "") + suffix.replace("NULL", "").strip('"')
+        assert f"| `{method} {path}{rest}` |" in api
 
 
 def test_every_stage_and_status_is_documented():

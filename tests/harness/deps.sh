@@ -12,6 +12,7 @@ base=(
     gcc g++ make pkg-config dpkg-dev git
     nginx nginx-dev libhiredis-dev libjansson-dev libjose-dev libssl-dev libuv1-dev
     libmicrohttpd-dev libsqlite3-dev liblua5.4-dev libpcre2-dev libyaml-dev libvalijson-dev zlib1g-dev
+    libcurl4-openssl-dev ca-certificates
     # run
     redis-server redis-tools
     # test

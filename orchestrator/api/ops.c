@@ -1,0 +1,193 @@
+/*
+ * ops.c: /v1/ops: what people ask and tell the running process. The loop does it (control.h); here
+ * a request becomes a control and its answer a reply.
+ */
+#include <string.h>
+
+#include "api/control.h"
+#include "api/handlers.h"
+#include "common/codec.h"
+#include "common/log.h"
+#include "common/scope.h"
+
+#define READ_SCOPE "ops:read"
+#define WRITE_SCOPE "ops:write"
+
+/* NGINX asks for the scope too; a location that forgot to is caught here. */
+static bool may(const struct tg_api_request *rq, const char *scope, struct tg_reply *out)
+{
+    const struct tg_str needed = tg_str_of(scope);
+    struct tg_str have[TG_SCOPES_MAX];
+    int n = tg_scope_split(rq->scope, have, TG_SCOPES_MAX);
+
+    if (n > 0 && tg_scope_satisfies(have, (size_t)n, TG_SCOPE_ALL, &needed, 1)) {
+        return true;
+    }
+    tg_reply_problem(out, TG_PROBLEM_SCOPE_INSUFFICIENT, rq->correlation_id,
+                     "this call needs the scope %s", scope);
+    return false;
+}
+
+static struct tg_control *new_control(const struct tg_api_request *rq, enum tg_control_kind kind,
+                                      struct tg_reply *out)
+{
+    struct tg_control *c = tg_control_new(kind);
+
+    if (c == NULL) {
+        tg_reply_problem(out, TG_PROBLEM_INTERNAL, rq->correlation_id, "out of memory");
+        return NULL;
+    }
+    if (!tg_str_copy(rq->tenant, c->tenant, sizeof(c->tenant)) || rq->client.len == 0 ||
+        !tg_str_copy(rq->client, c->actor, sizeof(c->actor))) {
+        tg_control_drop(c);
+        tg_reply_problem(out, TG_PROBLEM_TENANT_MISSING, rq->correlation_id,
+                         "the edge sent no sound X-Tally-Tenant and X-Tally-Client");
+        return NULL;
+    }
+    return c;
+}
+
+/* Takes the control. */
+static void call(struct tg_api_context *ctx, const struct tg_api_request *rq, struct tg_control *c,
+                 struct tg_reply *out)
+{
+    switch (tg_control_call(ctx->options->controls, c, TG_CONTROL_WAIT_MS)) {
+    case TG_CONTROL_ANSWERED:
+        if (c->refused) {
+            tg_reply_problem(out, c->problem, rq->correlation_id, "%s", c->detail);
+        } else {
+            tg_reply_json(out, 200, json_incref(c->result), rq->correlation_id);
+        }
+        break;
+    case TG_CONTROL_BUSY:
+        tg_reply_problem(
+            out, TG_PROBLEM_UNAVAILABLE, rq->correlation_id,
+            "too many commands wait, or the process stops; nothing was done, try again");
+        break;
+    case TG_CONTROL_LATE:
+        tg_reply_problem(out, TG_PROBLEM_UNAVAILABLE, rq->correlation_id,
+                         "not on disk within %d s: whether it was done is unknown; look again, or "
+                         "send the same command once more, which does no harm",
+                         TG_CONTROL_WAIT_MS / 1000);
+        break;
+    }
+    tg_control_drop(c);
+}
+
+/* ---- destinations ---- */
+
+static int64_t oldest_open(struct tg_api_context *ctx, const struct tg_api_request *rq,
+                           const char *name)
+{
+    const struct tg_config_tenant *t = tg_config_tenant(ctx->options->config, rq->tenant);
+    struct tg_error err = {""};
+    struct tg_reader *reader = tg_api_context_reader(ctx, &err);
+    int64_t ms = 0;
+
+    for (size_t i = 0; t != NULL && reader != NULL && i < t->destination_count; i++) {
+        if (strcmp(t->destinations[i].name, name) == 0 &&
+            tg_reader_oldest_open(reader, t->destinations[i].index, &ms, &err) != 0) {
+            tg_log(TG_LOG_ERROR, "api", "destination %s: %s", name, err.text);
+            tg_api_context_drop_reader(ctx);
+            return 0;
+        }
+    }
+    return ms;
+}
+
+/* The journal's part, which the loop does not read for us. */
+static void add_oldest(struct tg_api_context *ctx, const struct tg_api_request *rq, json_t *result)
+{
+    json_t *rows = json_object_get(result, "destinations");
+    json_t *row;
+    size_t i;
+
+    json_array_foreach(rows, i, row)
+    {
+        char at[TG_RFC3339_BYTES];
+        int64_t ms = oldest_open(ctx, rq, json_string_value(json_object_get(row, "destination")));
+        bool known = ms > 0 && tg_rfc3339_format(ms, at, sizeof(at)) == 0;
+
+        (void)json_object_set_new(row, "oldest_open_since", known ? json_string(at) : json_null());
+    }
+}
+
+void tg_api_ops_destinations(struct tg_api_context *ctx, const struct tg_api_request *rq,
+                             struct tg_reply *out)
+{
+    struct tg_control *c =
+        may(rq, READ_SCOPE, out) ? new_control(rq, TG_CONTROL_DESTINATIONS, out) : NULL;
+
+    if (c == NULL) {
+        return;
+    }
+    if (tg_control_call(ctx->options->controls, c, TG_CONTROL_WAIT_MS) != TG_CONTROL_ANSWERED) {
+        tg_reply_problem(out, TG_PROBLEM_UNAVAILABLE, rq->correlation_id,
+                         "the process is busy or stops; try again");
+    } else if (c->refused) {
+        tg_reply_problem(out, c->problem, rq->correlation_id, "%s", c->detail);
+    } else {
+        add_oldest(ctx, rq, c->result);
+        tg_reply_json(out, 200, json_incref(c->result), rq->correlation_id);
+    }
+    tg_control_drop(c);
+}
+
+/* {"reason": "..."} or nothing. False: the reply says what is wrong. */
+static bool read_reason(const struct tg_api_request *rq, struct tg_control *c, struct tg_reply *out)
+{
+    json_error_t why;
+    const char *reason;
+
+    if (rq->body.len == 0) {
+        return true;
+    }
+    c->body = json_loadb((const char *)rq->body.data, rq->body.len, JSON_REJECT_DUPLICATES, &why);
+    if (!json_is_object(c->body)) {
+        tg_reply_problem(out, TG_PROBLEM_BODY_INVALID, rq->correlation_id,
+                         "the body is not one JSON object: send {\"reason\": \"...\"}, or nothing");
+        return false;
+    }
+    reason = json_string_value(json_object_get(c->body, "reason"));
+    if (json_object_size(c->body) != (reason != NULL ? 1 : 0) ||
+        (reason != NULL && !tg_str_copy(tg_str_of(reason), c->reason, sizeof(c->reason)))) {
+        tg_reply_problem(out, TG_PROBLEM_BODY_INVALID, rq->correlation_id,
+                         "the only member taken is `reason`, a text of at most %d bytes",
+                         TG_REASON_MAX_BYTES);
+        return false;
+    }
+    return true;
+}
+
+static void change_destination(struct tg_api_context *ctx, const struct tg_api_request *rq,
+                               enum tg_control_kind kind, struct tg_reply *out)
+{
+    struct tg_control *c = may(rq, WRITE_SCOPE, out) ? new_control(rq, kind, out) : NULL;
+
+    if (c == NULL) {
+        return;
+    }
+    if (!tg_str_copy(rq->rest, c->name, sizeof(c->name))) {
+        tg_reply_problem(out, TG_PROBLEM_NOT_FOUND, rq->correlation_id,
+                         "this tenant has no destination of that name");
+        tg_control_drop(c);
+        return;
+    }
+    if (!read_reason(rq, c, out)) {
+        tg_control_drop(c);
+        return;
+    }
+    call(ctx, rq, c, out);
+}
+
+void tg_api_ops_pause(struct tg_api_context *ctx, const struct tg_api_request *rq,
+                      struct tg_reply *out)
+{
+    change_destination(ctx, rq, TG_CONTROL_PAUSE, out);
+}
+
+void tg_api_ops_resume(struct tg_api_context *ctx, const struct tg_api_request *rq,
+                       struct tg_reply *out)
+{
+    change_destination(ctx, rq, TG_CONTROL_RESUME, out);
+}

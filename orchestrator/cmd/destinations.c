@@ -1,0 +1,200 @@
+/*
+ * destinations.c: `tallygate destinations list|pause|resume`: what the running process says of its
+ * destinations, and holding one by hand.
+ */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd/client.h"
+#include "cmd/cmd.h"
+#include "cmd/config.h"
+
+#define COMMAND "destinations"
+#define PATH_BYTES 160
+
+enum verb { VERB_LIST, VERB_PAUSE, VERB_RESUME };
+
+struct options {
+    const char *config, *tenant, *reason, *name;
+    enum verb verb;
+    bool json;
+};
+
+static const char *text_of(const json_t *row, const char *name)
+{
+    const char *value = json_string_value(json_object_get(row, name));
+
+    return value != NULL ? value : "-";
+}
+
+static json_int_t number_of(const json_t *row, const char *name)
+{
+    return json_integer_value(json_object_get(row, name));
+}
+
+static void print_rows(const json_t *rows)
+{
+    const json_t *row;
+    size_t i;
+
+    printf("%-16s %-10s %-8s %-9s %6s %6s %6s %6s  %s\n", "DESTINATION", "CONNECTOR", "STATE",
+           "BREAKER", "OPEN", "OUT", "RETRY", "DOUBT", "OLDEST OPEN SINCE");
+    json_array_foreach(rows, i, row)
+    {
+        const json_t *paused = json_object_get(row, "paused");
+
+        printf("%-16s %-10s %-8s %-9s %6lld %6lld %6lld %6lld  %s\n", text_of(row, "destination"),
+               text_of(row, "connector"), text_of(row, "state"), text_of(row, "breaker"),
+               (long long)number_of(row, "loaded"), (long long)number_of(row, "in_flight"),
+               (long long)number_of(row, "retry"), (long long)number_of(row, "in_doubt"),
+               text_of(row, "oldest_open_since"));
+        if (json_is_object(paused)) {
+            printf("%-16s paused by %s at %s: %s\n", "", text_of(paused, "by"),
+                   text_of(paused, "at"), text_of(paused, "reason"));
+        }
+    }
+}
+
+static int print_json(const json_t *answer, struct tg_error *err)
+{
+    char *text = json_dumps(answer, JSON_INDENT(2));
+
+    if (text == NULL) {
+        return tg_error_set(err, "out of memory");
+    }
+    printf("%s\n", text);
+    free(text);
+    return 0;
+}
+
+static int show(const struct options *o, const json_t *answer, struct tg_error *err)
+{
+    const json_t *rows = json_object_get(answer, "destinations");
+    FILE *last = o->json ? stderr : stdout;
+
+    if (o->json && print_json(answer, err) != 0) {
+        return -1;
+    }
+    if (o->verb == VERB_LIST) {
+        if (!o->json) {
+            print_rows(rows);
+        }
+        fprintf(last, "destinations: %zu\n", json_array_size(rows));
+        return 0;
+    }
+    fprintf(last, "destinations: %s is %s\n", o->name, text_of(answer, "state"));
+    return 0;
+}
+
+static int call(const struct options *o, const struct tg_config *config, json_t **answer,
+                struct tg_error *err)
+{
+    static const char *const verbs[] = {[VERB_PAUSE] = "pause", [VERB_RESUME] = "resume"};
+    const char *tenant = tg_client_tenant(config, o->tenant, err);
+    char path[PATH_BYTES];
+    json_t *body;
+    int rc;
+
+    if (tenant == NULL) {
+        return -1;
+    }
+    if (o->verb == VERB_LIST) {
+        return tg_client_call(config, "GET", "/v1/ops/destinations", tenant, NULL, answer, err);
+    }
+    (void)snprintf(path, sizeof(path), "/v1/ops/destinations/%.64s/%s", o->name, verbs[o->verb]);
+    body = json_pack("{s:s*}", "reason", o->reason);
+    if (body == NULL) {
+        return tg_error_set(err, "the reason is not UTF-8 text");
+    }
+    rc = tg_client_call(config, "POST", path, tenant, body, answer, err);
+    json_decref(body);
+    return rc;
+}
+
+static int run(const struct options *o)
+{
+    struct tg_error err = {""};
+    struct tg_config *config = tg_config_load(o->config, &err);
+    json_t *answer = NULL;
+    int rc = -1;
+
+    if (config != NULL) {
+        rc = call(o, config, &answer, &err);
+    }
+    if (rc == 0) {
+        rc = show(o, answer, &err);
+    }
+    json_decref(answer);
+    tg_config_free(config);
+    return rc == 0 ? TG_EXIT_OK : tg_cmd_failed(COMMAND, "%s", err.text);
+}
+
+static int parse_verb(const char *word, enum verb *out)
+{
+    if (strcmp(word, "list") == 0) {
+        *out = VERB_LIST;
+    } else if (strcmp(word, "pause") == 0) {
+        *out = VERB_PAUSE;
+    } else if (strcmp(word, "resume") == 0) {
+        *out = VERB_RESUME;
+    } else {
+        return -1;
+    }
+    return 0;
+}
+
+static int parse(int argc, char **argv, struct options *o)
+{
+    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                            {"tenant", required_argument, NULL, 't'},
+                                            {"reason", required_argument, NULL, 'r'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {NULL, 0, NULL, 0}};
+    int c;
+
+    tg_cmd_getopt_reset();
+    while ((c = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
+        switch (c) {
+        case 'c':
+            o->config = optarg;
+            break;
+        case 't':
+            o->tenant = optarg;
+            break;
+        case 'r':
+            o->reason = optarg;
+            break;
+        case 'j':
+            o->json = true;
+            break;
+        default:
+            return tg_cmd_usage_error(COMMAND, "`%s` is not understood", argv[optind - 1]);
+        }
+    }
+    if (o->verb != VERB_LIST && optind < argc &&
+        tg_str_is_name(tg_str_of(argv[optind]), TG_SOURCE_NAME_MAX_BYTES)) {
+        o->name = argv[optind++];
+    }
+    if (o->verb != VERB_LIST && o->name == NULL) {
+        return tg_cmd_usage_error(COMMAND, "say the name of one destination, as `list` shows it");
+    }
+    return optind < argc ? tg_cmd_usage_error(COMMAND, "`%s` is not understood", argv[optind])
+                         : TG_EXIT_OK;
+}
+
+int tg_cmd_destinations(int argc, char **argv)
+{
+    struct options o = {.config = TG_CONFIG_DEFAULT_PATH};
+    int rc;
+
+    if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+        return tg_cmd_help(COMMAND);
+    }
+    if (argc < 2 || parse_verb(argv[1], &o.verb) != 0) {
+        return tg_cmd_usage_error(COMMAND, "say `list`, `pause NAME` or `resume NAME`");
+    }
+    rc = parse(argc - 1, argv + 1, &o);
+    return rc == TG_EXIT_OK ? run(&o) : rc;
+}

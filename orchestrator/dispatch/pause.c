@@ -1,0 +1,129 @@
+/*
+ * Between two durable actions the process may die; what then happens:
+ *
+ *   P1  paused in memory, not on disk      -> not paused after the restart; nobody was told it is
+ *   P2  paused on disk, not answered       -> paused after the restart; asked again: it is so
+ *   P3  release on disk, not let go of     -> not paused after the restart: let go of
+ *
+ * So a destination may send for a moment that a person wanted held, never the other way round: one
+ * that was said to be held is held.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "dispatch/inner.h"
+
+struct change {
+    struct tg_dispatch *d;
+    uint32_t destination;
+    bool paused;
+    void (*done)(void *arg);
+    void *arg;
+};
+
+static void tell_engine(struct tg_dispatch *d, uint32_t destination, bool paused)
+{
+    const struct tg_engine_event ev = {.kind = paused ? TG_EV_PAUSE : TG_EV_RESUME,
+                                       .destination = destination};
+
+    tg_dispatch_feed(d, &ev);
+}
+
+static void on_change(void *arg, bool ok, const struct tg_error *err)
+{
+    struct change *c = arg;
+    struct tg_target *t = &c->d->targets[c->destination];
+
+    if (!ok) {
+        tg_dispatch_fail(c->d, err);
+    } else {
+        if (!c->paused && t->pause.paused) {
+            t->pause.paused = false;
+            tell_engine(c->d, c->destination, false);
+        }
+        c->done(c->arg);
+    }
+    free(c);
+}
+
+/* NULL: it could not be submitted. */
+static struct change *submit(struct tg_dispatch *d, uint32_t destination, bool paused,
+                             const char *actor, const char *reason)
+{
+    struct change *c = malloc(sizeof(*c));
+    struct tg_batch *b = tg_batch_new();
+
+    if (c != NULL) {
+        *c = (struct change){.d = d, .destination = destination, .paused = paused};
+    }
+    if (c == NULL || b == NULL || tg_batch_pause(b, destination, paused, actor, reason) != 0 ||
+        tg_journal_submit(d->o.journal, b, on_change, c) != 0) {
+        tg_batch_free(b);
+        free(c);
+        return NULL;
+    }
+    return c;
+}
+
+int tg_dispatch_pause(struct tg_dispatch *d, uint32_t destination, const char *actor,
+                      const char *reason, void (*done)(void *arg), void *arg)
+{
+    struct tg_target *t = &d->targets[destination];
+    struct change *c = submit(d, destination, true, actor, reason);
+
+    if (c == NULL) {
+        return -1;
+    }
+    c->done = done;
+    c->arg = arg;
+    if (!t->pause.paused) {
+        t->pause.paused = true;
+        t->pause.at_ms = tg_dispatch_now_ms();
+        (void)snprintf(t->pause.actor, sizeof(t->pause.actor), "%s", actor);
+        (void)snprintf(t->pause.reason, sizeof(t->pause.reason), "%s", reason);
+        tell_engine(d, destination, true);
+    }
+    return 0;
+}
+
+int tg_dispatch_resume(struct tg_dispatch *d, uint32_t destination, const char *actor,
+                       void (*done)(void *arg), void *arg)
+{
+    struct change *c = submit(d, destination, false, actor, "");
+
+    if (c == NULL) {
+        return -1;
+    }
+    c->done = done;
+    c->arg = arg;
+    return 0;
+}
+
+const struct tg_dispatch_pause *tg_dispatch_paused(const struct tg_dispatch *d,
+                                                   uint32_t destination)
+{
+    return &d->targets[destination].pause;
+}
+
+/* One that is no longer configured keeps its row: it may come back. */
+static void on_pause_row(void *arg, const struct tg_row_pause *row)
+{
+    struct tg_dispatch *d = arg;
+    struct tg_target *t;
+
+    if (row->destination >= d->target_count || d->targets[row->destination].ops == NULL) {
+        return;
+    }
+    t = &d->targets[row->destination];
+    t->pause.paused = true;
+    t->pause.at_ms = row->at_ms;
+    (void)snprintf(t->pause.actor, sizeof(t->pause.actor), "%s", row->actor);
+    (void)snprintf(t->pause.reason, sizeof(t->pause.reason), "%s", row->reason);
+    tell_engine(d, row->destination, true);
+}
+
+int tg_dispatch_load_pauses(struct tg_dispatch *d, struct tg_error *err)
+{
+    return tg_reader_pauses(d->reader, on_pause_row, d, err);
+}
