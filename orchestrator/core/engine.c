@@ -34,6 +34,19 @@ static void into_doubt(struct tg_engine *e, struct tg_posting *p, int64_t wait_m
     tg_engine_emit(e, p, TG_ACT_MARK);
 }
 
+/* Ready after a send is a replay, by someone who may err about what happened. */
+static bool did_nothing(const struct tg_posting *p)
+{
+    return p->state == TG_POSTING_RETRY || (p->state == TG_POSTING_READY && p->first_sent_ms == 0);
+}
+
+/* Nothing happened, and nothing shall. */
+static void cancel(struct tg_engine *e, struct tg_posting *p)
+{
+    tg_engine_tell(e, p, TG_PE_SUPERSEDED, NULL);
+    tg_engine_emit(e, p, TG_ACT_MARK);
+}
+
 /* From sent. This request did nothing; whether an earlier one did is another matter. */
 static void try_later(struct tg_engine *e, struct tg_posting *p, int64_t wait_ms)
 {
@@ -43,6 +56,10 @@ static void try_later(struct tg_engine *e, struct tg_posting *p, int64_t wait_ms
     }
     p->due_ms = e->now_ms + wait_ms;
     tg_engine_tell(e, p, TG_PE_ANSWER_RETRY, NULL);
+    if (p->superseded) {
+        cancel(e, p);
+        return;
+    }
     tg_engine_emit(e, p, TG_ACT_MARK);
 }
 
@@ -66,14 +83,21 @@ static void settled(struct tg_engine *e, struct tg_posting *p)
 {
     switch (p->state) {
     case TG_POSTING_SENT:
-        /* A commit so late that the destination may have forgotten the key. */
-        if (p->doubt && !tg_engine_resend_is_safe(e, p)) {
+        /* A commit so late that the destination may have forgotten the key; or a later version
+         * came before the first byte. */
+        if (p->doubt ? !tg_engine_resend_is_safe(e, p) : p->superseded) {
             tg_engine_take_back(e, p);
         } else {
             tg_engine_emit(e, p, TG_ACT_SEND);
         }
         break;
     case TG_POSTING_RETRY:
+        if (p->superseded) {
+            cancel(e, p);
+        } else {
+            tg_engine_wait(e, p);
+        }
+        break;
     case TG_POSTING_IN_DOUBT:
         tg_engine_wait(e, p);
         break;
@@ -121,6 +145,11 @@ static int on_loaded(struct tg_engine *e, const struct tg_engine_posting *from)
     p = tg_engine_take(e, from->id, from->destination, from->state);
     p->attempt = from->attempt;
     p->first_sent_ms = from->first_sent_ms;
+    p->superseded = from->superseded;
+    if (p->superseded && did_nothing(p)) {
+        cancel(e, p);
+        return 0;
+    }
     switch (from->state) {
     case TG_POSTING_SENT: /* the process died between the mark and the answer */
         into_doubt(e, p, soonest_ms - e->now_ms);
@@ -179,6 +208,10 @@ static void on_rejected(struct tg_engine *e, struct tg_posting *p)
         return;
     }
     tg_engine_tell(e, p, TG_PE_ANSWER_REJECTED, NULL);
+    if (p->superseded) {
+        cancel(e, p);
+        return;
+    }
     tg_engine_tell(e, p, TG_PE_OPEN_EXCEPTION, "destination_rejected");
     tg_engine_emit(e, p, TG_ACT_MARK);
 }
@@ -187,7 +220,7 @@ static void on_retry(struct tg_engine *e, struct tg_posting *p, int64_t retry_af
 {
     const int64_t wait_ms = delay_ms(e, p->attempt, retry_after_ms);
 
-    if (p->attempt < TG_RETRY_ATTEMPTS_MAX || p->doubt) {
+    if (p->attempt < TG_RETRY_ATTEMPTS_MAX || p->doubt || p->superseded) {
         try_later(e, p, wait_ms);
         return;
     }
@@ -316,14 +349,14 @@ static int on_marked(struct tg_engine *e, struct tg_posting *p)
 
 static void on_cancel(struct tg_engine *e, struct tg_posting *p)
 {
-    const bool never_sent = p->state == TG_POSTING_READY && p->first_sent_ms == 0;
-
-    if (p->phase == TG_PHASE_QUEUED && (never_sent || p->state == TG_POSTING_RETRY)) {
+    if (p->phase == TG_PHASE_QUEUED && did_nothing(p)) {
         tg_heap_remove(&e->destinations[p->destination].turns, &p->node);
         tg_engine_emit_first(e, p, TG_ACT_FORGET);
     } else if (p->phase == TG_PHASE_TIMER && p->state == TG_POSTING_RETRY) {
         tg_heap_remove(&e->timers, &p->node);
         tg_engine_emit_first(e, p, TG_ACT_FORGET);
+    } else {
+        p->superseded = true;
     }
 }
 

@@ -53,6 +53,7 @@ struct tg_engine_posting {
     unsigned attempt;            /* see struct tg_action */
     int64_t due_ms;              /* RETRY: the next send; IN_DOUBT: the next look-up */
     int64_t first_sent_ms;       /* when it was first marked sent; 0: never */
+    bool superseded;             /* as after CANCEL */
 };
 
 enum tg_outcome {
@@ -76,7 +77,7 @@ enum tg_engine_event_kind {
     TG_EV_MARKED,  /* .id: one mark is on disk; once for each MARK action */
     TG_EV_OUTCOME, /* .id .outcome .retry_after_ms */
     TG_EV_LOOKUP,  /* .id .lookup */
-    TG_EV_CANCEL,  /* .id: superseded; see below */
+    TG_EV_CANCEL,  /* .id: superseded by a later version; see below */
     TG_EV_PAUSE,   /* .destination: holds, drops nothing; what is marked sent still goes */
     TG_EV_RESUME,  /* .destination */
     TG_EV_TICK     /* time passed */
@@ -85,8 +86,10 @@ enum tg_engine_event_kind {
 /*
  * CANCEL. A posting that waits and can have had no effect (never sent, or in retry) is forgotten:
  * the first action of this step is then its FORGET, without a MARK, since whoever supersedes it
- * writes `cancelled` in the same commit as the version that does so. In any other state nothing
- * happens (0, no FORGET) and the posting goes its way. -1: not held.
+ * writes `cancelled` in the same commit as the version that does so. In any other state (0, no
+ * FORGET) it goes its way, but for one thing: when it turns out that nothing happened, it is not
+ * tried again nor given to a person, but marked cancelled. What may have landed is found out as
+ * ever. -1: not held.
  */
 struct tg_engine_event {
     enum tg_engine_event_kind kind;
@@ -107,9 +110,10 @@ enum tg_action_kind {
 
 /*
  * Every MARK is one edge of tg_posting_next. Two edges taken at once are two MARKs, next to each
- * other: (rejected, exception), (retry, exception), (in_doubt, exception), (ready, sent). They must
- * go into one commit, in this order; each is answered by its own MARKED. So `rejected` never stands
- * alone in the journal, and a posting is told `ready` again only together with `sent`.
+ * other: (rejected, exception), (retry, exception), (in_doubt, exception), (ready, sent), and of a
+ * superseded one (rejected, cancelled), (retry, cancelled). They must go into one commit, in this
+ * order; each is answered by its own MARKED. So `rejected` never stands alone in the journal, and a
+ * posting is told `ready` again only together with `sent`.
  *
  * attempt: how many sends of this posting were begun and used up, this one included. A send that
  * ended DOWN or THROTTLED, or was taken back before its first byte, is taken off again.

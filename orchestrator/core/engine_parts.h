@@ -65,8 +65,9 @@ struct tg_posting {
     unsigned lookups;   /* look-ups of this doubt that settled nothing */
     unsigned marks_out; /* MARK actions given out and not yet MARKED */
     bool doubt;
-    bool refused; /* rejected while in doubt: not to be sent again */
-    bool slot;    /* holds one of its destination's slots */
+    bool refused;    /* rejected while in doubt: not to be sent again */
+    bool superseded; /* cancelled as soon as it is clear that nothing happened */
+    bool slot;       /* holds one of its destination's slots */
     enum tg_action_kind emit;
     struct tg_path_step path[TG_PATH_MAX]; /* emit MARK */
     unsigned path_len;

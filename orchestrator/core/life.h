@@ -59,7 +59,7 @@ enum tg_posting_state { TG_POSTING_STATE_TABLE(TG_POSTING_ENUM) TG_POSTING_STATE
     X(HOLD, "hold")             /* order, period, maintenance, master data */                      \
     X(RELEASE, "release")       /* the named thing came */                                         \
     X(HOLD_EXPIRED, "hold_expired")                                                                \
-    X(SUPERSEDED, "superseded") /* a later version, before the send */                             \
+    X(SUPERSEDED, "superseded") /* a later version, and nothing happened there */                  \
     X(SEND, "send")             /* limits and breaker allow */                                     \
     X(ANSWER_POSTED, "answer_posted")                                                              \
     X(ANSWER_REJECTED, "answer_rejected")                                                          \
@@ -104,7 +104,8 @@ const char *tg_exception_state_name(enum tg_exception_state s);
  * Business state of an object from its version state and the states of its live postings: any
  * exception or rejection wins; then open work (validated, or received while the version is held);
  * posted when none is open and one stands; reversed when every effect is reversed. Cancelled ones
- * count for nothing. Billed and paid come from feedback, not from here.
+ * count for nothing. postings: those the version planned; of their reversals only the ones in
+ * exception. Billed and paid come from feedback, not from here.
  */
 enum tg_business_state tg_business_state_of(enum tg_version_state v,
                                             const enum tg_posting_state *postings, size_t n);

@@ -371,19 +371,102 @@ static void cancel_only_what_did_nothing(void **state)
     (void)state;
     open_one(TG_DEDUPE_UNIQUE, 1);
     rig_send(&rig, 1);
-    assert_false(cancelled(1)); /* in flight */
     rig_load(&rig, 2, TG_POSTING_READY, 0);
     assert_true(cancelled(2));
     rig_load(&rig, 3, TG_POSTING_READY, 2); /* sent before: a replay */
     assert_false(cancelled(3));
     rig_outcome(&rig, 1, TG_OUTCOME_RETRY);
-    assert_false(cancelled(1)); /* its mark is on the way */
     rig_marked(&rig, 1);
     assert_true(cancelled(1)); /* in retry nothing happened there */
     rig_load(&rig, 4, TG_POSTING_IN_DOUBT, 1);
     assert_false(cancelled(4));
     rig_load(&rig, 5, TG_POSTING_SENT, 1);
     assert_false(cancelled(5));
+    rig_close(&rig);
+}
+
+/* Superseded while it could not be let go of: no second try, no person, but no guess either. */
+static void superseded_on_its_way(void **state)
+{
+    (void)state;
+    open_one(TG_DEDUPE_UNIQUE, 1);
+    rig_send(&rig, 1);
+    assert_false(cancelled(1));
+    rig_outcome(&rig, 1, TG_OUTCOME_RETRY);
+    assert_int_equal(rig_count(&rig), 2);
+    rig_expect_mark(&rig, 0, 1, TG_POSTING_SENT, TG_POSTING_RETRY, 1);
+    rig_expect_mark(&rig, 1, 1, TG_POSTING_RETRY, TG_POSTING_CANCELLED, 1);
+    rig_marked(&rig, 1);
+    rig_marked(&rig, 1);
+    rig_expect(&rig, 0, TG_ACT_FORGET, 1);
+    rig_send(&rig, 5);
+    rig_outcome(&rig, 5, TG_OUTCOME_RETRY);
+    assert_false(cancelled(5)); /* its mark is on the way */
+    rig_marked(&rig, 5);
+    rig_expect_mark(&rig, 0, 5, TG_POSTING_RETRY, TG_POSTING_CANCELLED, 1);
+    rig_marked(&rig, 5);
+    rig_send(&rig, 2);
+    assert_false(cancelled(2));
+    rig_outcome(&rig, 2, TG_OUTCOME_REJECTED);
+    rig_expect_mark(&rig, 0, 2, TG_POSTING_SENT, TG_POSTING_REJECTED, 1);
+    rig_expect_mark(&rig, 1, 2, TG_POSTING_REJECTED, TG_POSTING_CANCELLED, 1);
+    rig_marked(&rig, 2);
+    rig_marked(&rig, 2);
+    rig_send(&rig, 3);
+    assert_false(cancelled(3));
+    rig_outcome(&rig, 3, TG_OUTCOME_POSTED); /* it stands: somebody else reverses it */
+    rig_expect_mark(&rig, 0, 3, TG_POSTING_SENT, TG_POSTING_POSTED, 1);
+    rig_marked(&rig, 3);
+    rig_load(&rig, 4, TG_POSTING_READY, 0);
+    rig_expect_mark(&rig, 0, 4, TG_POSTING_READY, TG_POSTING_SENT, 1);
+    assert_false(cancelled(4)); /* between the mark and the first byte */
+    rig_marked(&rig, 4);
+    rig_expect_mark(&rig, 0, 4, TG_POSTING_SENT, TG_POSTING_RETRY, 0);
+    rig_expect_mark(&rig, 1, 4, TG_POSTING_RETRY, TG_POSTING_CANCELLED, 0);
+    rig_close(&rig);
+}
+
+static void superseded_in_doubt(void **state)
+{
+    (void)state;
+    open_one(TG_DEDUPE_UNIQUE, 1);
+    into_doubt(7);
+    assert_false(cancelled(7));
+    rig_wake_lookup(&rig, 7);
+    rig_lookup(&rig, 7, TG_LOOKUP_ABSENT); /* an earlier request may still land */
+    rig_expect_mark(&rig, 0, 7, TG_POSTING_IN_DOUBT, TG_POSTING_READY, 1);
+    rig_expect_mark(&rig, 1, 7, TG_POSTING_READY, TG_POSTING_SENT, 2);
+    rig_marked(&rig, 7);
+    rig_marked(&rig, 7);
+    rig_outcome(&rig, 7, TG_OUTCOME_RETRY);
+    rig_expect_mark(&rig, 0, 7, TG_POSTING_SENT, TG_POSTING_IN_DOUBT, 2);
+    rig_close(&rig);
+}
+
+static int load_superseded(int64_t id, enum tg_posting_state state, unsigned attempt)
+{
+    const struct tg_engine_event ev = {.kind = TG_EV_LOADED,
+                                       .posting = {.id = id,
+                                                   .state = state,
+                                                   .attempt = attempt,
+                                                   .first_sent_ms = attempt > 0 ? rig.now_ms : 0,
+                                                   .superseded = true}};
+
+    return rig_step(&rig, &ev);
+}
+
+static void superseded_in_the_journal(void **state)
+{
+    (void)state;
+    open_one(TG_DEDUPE_UNIQUE, 2);
+    assert_int_equal(load_superseded(1, TG_POSTING_READY, 0), 0);
+    rig_expect_mark(&rig, 0, 1, TG_POSTING_READY, TG_POSTING_CANCELLED, 0);
+    assert_int_equal(load_superseded(2, TG_POSTING_RETRY, 1), 0);
+    rig_expect_mark(&rig, 0, 2, TG_POSTING_RETRY, TG_POSTING_CANCELLED, 1);
+    assert_int_equal(load_superseded(3, TG_POSTING_READY, 1), 0); /* a replay */
+    rig_expect_mark(&rig, 0, 3, TG_POSTING_READY, TG_POSTING_SENT, 2);
+    assert_int_equal(load_superseded(4, TG_POSTING_SENT, 1), 0);
+    rig_expect_mark(&rig, 0, 4, TG_POSTING_SENT, TG_POSTING_IN_DOUBT, 1);
     rig_close(&rig);
 }
 
@@ -425,6 +508,9 @@ int main(void)
         cmocka_unit_test(lookups_come_before_sends),
         cmocka_unit_test(pause_and_drain_hold_lookups),
         cmocka_unit_test(cancel_only_what_did_nothing),
+        cmocka_unit_test(superseded_on_its_way),
+        cmocka_unit_test(superseded_in_doubt),
+        cmocka_unit_test(superseded_in_the_journal),
         cmocka_unit_test(cancel_of_what_waits_for_its_turn),
     };
 
