@@ -166,6 +166,9 @@ static enum tg_applied apply_posting(struct tg_store *s, const struct tg_row_pos
     tg_bind_i64(&b, p->due_ms);
     tg_bind_i64(&b, p->first_sent_ms);
     tg_bind_text(&b, p->ref);
+    tg_bind_text(&b, p->hold);
+    tg_bind_id(&b, p->hold_on);
+    tg_bind_id(&b, p->reverses);
     return applied(s, tg_bind_run(&b), err, "posting", p->id);
 }
 
@@ -275,19 +278,31 @@ static enum tg_applied mark_state(struct tg_store *s, const struct tg_row_mark *
     return found ? TG_APPLIED : mark_refused(s, m, err);
 }
 
-/* Posted adds to the control totals, leaving posted takes away. */
+/* What was posted stays in the totals: a reversal is posted beside it. */
 static enum tg_applied mark_total(struct tg_store *s, const struct tg_row_mark *m,
                                   struct tg_error *err)
 {
-    int sign = (m->to == TG_POSTING_POSTED) - (m->from == TG_POSTING_POSTED);
-    struct tg_bind b =
-        tg_bind_begin(s->statements[sign > 0 ? TG_STORE_TOTAL_ADD : TG_STORE_TOTAL_TAKE]);
+    struct tg_bind b = tg_bind_begin(s->statements[TG_STORE_TOTAL_ADD]);
 
-    if (sign == 0) {
+    if (m->to != TG_POSTING_POSTED) {
         return TG_APPLIED;
     }
     tg_bind_i64(&b, m->posting);
     return applied(s, tg_bind_run(&b), err, "control total for posting", m->posting);
+}
+
+/* A hold ends unless it only ran out of time: then it still waits for the same thing. */
+static enum tg_applied mark_hold(struct tg_store *s, const struct tg_row_mark *m,
+                                 struct tg_error *err)
+{
+    struct tg_bind b = tg_bind_begin(s->statements[TG_STORE_HOLD_END]);
+
+    if ((m->from != TG_POSTING_HELD && m->from != TG_POSTING_EXCEPTION) ||
+        m->to == TG_POSTING_EXCEPTION) {
+        return TG_APPLIED;
+    }
+    tg_bind_i64(&b, m->posting);
+    return applied(s, tg_bind_run(&b), err, "hold of posting", m->posting);
 }
 
 static enum tg_applied mark_attempt(struct tg_store *s, const struct tg_row_mark *m,
@@ -319,6 +334,9 @@ static enum tg_applied apply_mark(struct tg_store *s, const struct tg_row_mark *
         a = mark_total(s, m, err);
     }
     if (a == TG_APPLIED) {
+        a = mark_hold(s, m, err);
+    }
+    if (a == TG_APPLIED) {
         a = mark_attempt(s, m, err);
     }
     if (a != TG_APPLIED || action == NULL) {
@@ -330,6 +348,23 @@ static enum tg_applied apply_mark(struct tg_store *s, const struct tg_row_mark *
                    marked.key, m->attempt, escaped(m->ref, ref, sizeof(ref)), marked.payload,
                    marked.quantity_micros);
     return note(s, action, "posting", m->posting, detail, err);
+}
+
+static enum tg_applied apply_hold(struct tg_store *s, const struct tg_op *op, struct tg_error *err)
+{
+    struct tg_bind b = tg_bind_begin(s->statements[TG_STORE_HOLD]);
+    enum tg_applied a;
+
+    tg_bind_i64(&b, op->u.hold.posting);
+    tg_bind_text(&b, op->u.hold.why);
+    tg_bind_id(&b, op->u.hold.on);
+    tg_bind_i64(&b, op->u.hold.due_ms);
+    a = applied(s, tg_bind_run(&b), err, "hold of posting", op->u.hold.posting);
+    if (a == TG_APPLIED && sqlite3_changes(s->db) != 1) {
+        (void)tg_error_set(err, "journal: posting %" PRId64 " is not held", op->u.hold.posting);
+        return TG_REFUSED;
+    }
+    return a;
 }
 
 /* ---- exceptions ---- */
@@ -452,6 +487,8 @@ static enum tg_applied apply_one(struct tg_store *s, const struct tg_op *op, str
         return apply_posting(s, &op->u.posting, err);
     case TG_OP_MARK:
         return apply_mark(s, &op->u.mark, err);
+    case TG_OP_HOLD:
+        return apply_hold(s, op, err);
     case TG_OP_EXCEPTION:
         return apply_exception(s, &op->u.exception, err);
     case TG_OP_AUDIT:

@@ -236,6 +236,23 @@ int tg_batch_posting(struct tg_batch *b, const struct tg_row_posting *r)
     p->payload = keep(b, r->payload);
     p->period = keep(b, r->period);
     p->ref = keep_or_null(b, r->ref);
+    p->hold = keep(b, r->hold);
+    p->reverses_ref = NULL;
+    return op_result(b);
+}
+
+int tg_batch_hold(struct tg_batch *b, int64_t posting, const char *hold, int64_t hold_on,
+                  int64_t due_ms)
+{
+    struct tg_op *op = op_add(b, TG_OP_HOLD);
+
+    if (op == NULL) {
+        return -1;
+    }
+    op->u.hold.posting = posting;
+    op->u.hold.why = keep(b, hold);
+    op->u.hold.on = hold_on;
+    op->u.hold.due_ms = due_ms;
     return op_result(b);
 }
 

@@ -61,9 +61,59 @@ static const char *const questions[] = {
     "SELECT 'exception ' || id || ' is open and has a time of closing' FROM exceptions "
     "WHERE state <= 1 AND closed_ms <> 0",
 
-    /* control totals, both ways */
+    /* holds: a posting that is not final, or a time; and never in a circle */
+    "SELECT 'posting ' || id || ' is held and does not say why' FROM postings "
+    "WHERE state = 1 AND hold = ''",
+    "SELECT 'posting ' || p.id || ' is held, waits for no open posting and has no time' "
+    "FROM postings p LEFT JOIN postings w ON w.id = p.hold_on "
+    "WHERE p.state = 1 AND p.due_ms <= 0 AND (w.id IS NULL OR w.state IN (6, 8, 10))",
+    "SELECT 'posting ' || id || ' is not held and still waits for posting ' || hold_on "
+    "FROM postings INDEXED BY postings_hold_on WHERE hold_on IS NOT NULL AND state NOT IN (1, 9)",
+    "SELECT 'posting ' || p.id || ' is held behind posting ' || w.id || ' of no older version' "
+    "FROM postings p JOIN objects o ON o.id = p.object JOIN postings w ON w.id = p.hold_on "
+    "JOIN objects v ON v.id = w.object "
+    "WHERE p.hold = 'order' AND (v.key <> o.key OR v.version > o.version OR v.id = o.id)",
+
+    /* corrections */
+    "SELECT 'posting ' || id || ' is reversed and no reversal of it is posted' FROM postings p "
+    "WHERE state = 10 AND NOT EXISTS (SELECT 1 FROM postings r INDEXED BY postings_reverses "
+    "WHERE r.reverses = p.id AND r.state = 6)",
+    "SELECT 'posting ' || r.id || ' is posted and the posting ' || p.id || ' it reverses is not "
+    "reversed' FROM postings r INDEXED BY postings_reverses JOIN postings p ON p.id = r.reverses "
+    "WHERE r.reverses IS NOT NULL AND r.state = 6 AND p.state <> 10",
+    "SELECT 'posting ' || r.id || ' is on its way and the posting ' || p.id || ' it reverses is "
+    "not posted' FROM postings r INDEXED BY postings_reverses JOIN postings p ON p.id = r.reverses "
+    "WHERE r.reverses IS NOT NULL AND r.state IN (2, 3, 4, 5) AND p.state <> 6",
+    "SELECT 'posting ' || reverses || ' has ' || count(*) || ' reversals' "
+    "FROM postings INDEXED BY postings_reverses WHERE reverses IS NOT NULL AND state <> 8 "
+    "GROUP BY reverses HAVING count(*) > 1",
+    "SELECT 'posting ' || r.id || ' does not take back the posting ' || p.id || ' it reverses' "
+    "FROM postings r INDEXED BY postings_reverses JOIN postings p ON p.id = r.reverses "
+    "WHERE r.reverses IS NOT NULL AND (r.quantity_micros <> -p.quantity_micros "
+    "OR r.destination <> p.destination OR r.kind <> p.kind OR r.object <> p.object "
+    "OR p.reverses IS NOT NULL)",
+    "SELECT 'posting ' || p.id || ' is still to be sent and its version ended' "
+    "FROM postings p JOIN objects o ON o.id = p.object WHERE o.state IN (2, 3) "
+    "AND p.reverses IS NULL AND (p.state IN (0, 1, 4) OR (p.state = 2 AND p.first_sent_ms = 0))",
+    /* but for a reversal that a person discarded */
+    "SELECT 'posting ' || p.id || ' stands or may stand, its version ended and nothing reverses "
+    "it' "
+    "FROM postings p JOIN objects o ON o.id = p.object WHERE o.state IN (2, 3) "
+    "AND p.reverses IS NULL AND p.state IN (2, 3, 5, 6, 9) "
+    "AND NOT EXISTS (SELECT 1 FROM postings r INDEXED BY postings_reverses "
+    "WHERE r.reverses = p.id AND (r.state <> 8 OR EXISTS "
+    "(SELECT 1 FROM exceptions x WHERE x.posting = r.id AND x.state = 4)))",
+    "SELECT 'posting ' || m.id || ' is on its way before posting ' || p.id || ' of an older "
+    "version is final' FROM postings m INDEXED BY postings_open "
+    "CROSS JOIN objects mo ON mo.id = m.object "
+    "CROSS JOIN objects o INDEXED BY objects_key ON o.key = mo.key AND o.version < mo.version "
+    "CROSS JOIN postings p INDEXED BY postings_object ON p.object = o.id "
+    "WHERE m.state IN (2, 3, 4, 5) AND p.destination = m.destination "
+    "AND p.state NOT IN (6, 8, 10)",
+
+    /* control totals, both ways; what was reversed stays in them, beside its reversal */
     "WITH s AS MATERIALIZED (SELECT destination AS d, kind AS k, period AS p, count(*) AS c, "
-    "sum(quantity_micros) AS q FROM postings WHERE state = 6 GROUP BY 1, 2, 3), "
+    "sum(quantity_micros) AS q FROM postings WHERE state IN (6, 10) GROUP BY 1, 2, 3), "
     "both_ways AS (SELECT d, k, p, c, q, coalesce(t.count, 0) AS tc, "
     "coalesce(t.quantity_micros, 0) AS tq FROM s LEFT JOIN control_totals t "
     "ON t.destination = d AND t.kind = k AND t.period = p "

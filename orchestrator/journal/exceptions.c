@@ -129,6 +129,23 @@ int tg_reader_exceptions_of_event(struct tg_reader *r, int64_t event, tg_excepti
     return exceptions_walk(r, &b, false, fn, arg, err);
 }
 
+int tg_reader_exceptions_of_posting(struct tg_reader *r, int64_t posting, tg_exception_fn fn,
+                                    void *arg, struct tg_error *err)
+{
+    sqlite3_stmt *s = tg_reader_statement(
+        r, TG_READ_EXCEPTIONS_OF_POSTING,
+        EXCEPTION_SELECT("INDEXED BY exceptions_posting") "WHERE x.posting = ?1 ORDER BY x.id",
+        err);
+    struct tg_bind b;
+
+    if (s == NULL) {
+        return -1;
+    }
+    b = tg_bind_begin(s);
+    tg_bind_i64(&b, posting);
+    return exceptions_walk(r, &b, false, fn, arg, err);
+}
+
 int tg_reader_exceptions_count(struct tg_reader *r, uint64_t *count, struct tg_error *err)
 {
     sqlite3_stmt *s = tg_reader_statement(r, TG_READ_EXCEPTIONS_COUNT,

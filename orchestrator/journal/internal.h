@@ -29,6 +29,7 @@ enum tg_op_kind {
     TG_OP_OBJECT_STATE,
     TG_OP_POSTING,
     TG_OP_MARK,
+    TG_OP_HOLD,
     TG_OP_EXCEPTION,
     TG_OP_AUDIT,
     TG_OP_DESTINATION,
@@ -46,6 +47,10 @@ struct tg_op {
         } object_state;
         struct tg_row_posting posting;
         struct tg_row_mark mark;
+        struct {
+            int64_t posting, on, due_ms;
+            const char *why;
+        } hold;
         struct tg_row_exception exception;
         struct {
             const char *actor, *action, *subject, *detail;
@@ -107,22 +112,24 @@ void tg_batch_shed(struct tg_batch *b);
               "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)")                         \
     X(OBJECT_STATE, "UPDATE objects SET state = ?2 WHERE id = ?1")                                 \
     X(POSTING, "INSERT INTO postings(id, object, destination, kind, leg, generation, key, "        \
-               "payload, period, quantity_micros, state, attempt, due_ms, first_sent_ms, ref) "    \
-               "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)")         \
+               "payload, period, quantity_micros, state, attempt, due_ms, first_sent_ms, ref, "    \
+               "hold, hold_on, reverses) "                                                         \
+               "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, "    \
+               "?17, ?18)")                                                                        \
     X(MARK, "UPDATE postings SET state = ?3, attempt = ?4, due_ms = ?5, ref = coalesce(?6, ref), " \
             "first_sent_ms = CASE WHEN ?3 = 3 AND first_sent_ms = 0 THEN ?7 "                      \
             "ELSE first_sent_ms END WHERE id = ?1 AND state = ?2 "                                 \
             "RETURNING key, payload, quantity_micros")                                             \
     X(POSTING_STATE, "SELECT state FROM postings WHERE id = ?1")                                   \
+    X(HOLD, "UPDATE postings SET hold = ?2, hold_on = ?3, due_ms = ?4 WHERE id = ?1 "              \
+            "AND state = 1")                                                                       \
+    X(HOLD_END, "UPDATE postings SET hold = '', hold_on = NULL WHERE id = ?1 "                     \
+                "AND (hold <> '' OR hold_on IS NOT NULL)")                                         \
     X(TOTAL_ADD,                                                                                   \
       "INSERT INTO control_totals(destination, kind, period, count, quantity_micros) "             \
       "SELECT destination, kind, period, 1, quantity_micros FROM postings WHERE id = ?1 "          \
       "ON CONFLICT(destination, kind, period) DO UPDATE SET count = count + 1, "                   \
       "quantity_micros = quantity_micros + excluded.quantity_micros")                              \
-    X(TOTAL_TAKE,                                                                                  \
-      "UPDATE control_totals AS t SET count = t.count - 1, "                                       \
-      "quantity_micros = t.quantity_micros - p.quantity_micros FROM postings p WHERE p.id = ?1 "   \
-      "AND t.destination = p.destination AND t.kind = p.kind AND t.period = p.period")             \
     X(ATTEMPT, "INSERT INTO attempts(posting, attempt, outcome, detail, at_ms) "                   \
                "VALUES(?1, ?2, ?3, ?4, ?5)")                                                       \
     X(EXCEPTION,                                                                                   \
@@ -246,12 +253,18 @@ enum tg_reader_statement {
     TG_READ_POSTINGS_OF_OBJECT,
     TG_READ_POSTING,
     TG_READ_OPEN_POSTINGS,
+    TG_READ_EFFECTS,
+    TG_READ_WAITING,
+    TG_READ_HELD,
+    TG_READ_HOLD_DUE,
+    TG_READ_BEFORE,
     TG_READ_EXCEPTIONS_OPEN,
     TG_READ_EXCEPTIONS_OPEN_TENANT,
     TG_READ_EXCEPTIONS_STATE,
     TG_READ_EXCEPTIONS_STATE_TENANT,
     TG_READ_EXCEPTION,
     TG_READ_EXCEPTIONS_OF_EVENT,
+    TG_READ_EXCEPTIONS_OF_POSTING,
     TG_READ_EXCEPTIONS_COUNT,
     TG_READ_DESTINATIONS,
     TG_READ_PAUSES,
@@ -272,6 +285,11 @@ sqlite3_stmt *tg_reader_statement(struct tg_reader *r, enum tg_reader_statement 
                                   const char *sql, struct tg_error *err);
 /* -1 with what SQLite says about it. */
 int tg_reader_failed(struct tg_reader *r, const char *what, struct tg_error *err);
+/* Ends a walk: 0, 1 when a single row was wanted and none came, or -1. */
+int tg_reader_finish(struct tg_reader *r, sqlite3_stmt *s, int result, size_t rows, bool single,
+                     const char *what, struct tg_error *err);
+/* A column that holds a key; zeros when it does not. */
+void tg_column_key(sqlite3_stmt *s, int column, unsigned char out[TG_POSTING_KEY_BYTES]);
 /* A column of text; "" for NULL. */
 const char *tg_column_text(sqlite3_stmt *s, int column);
 

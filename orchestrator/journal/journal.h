@@ -97,14 +97,23 @@ struct tg_row_posting {
     enum tg_posting_state state;
     unsigned attempt;
     int64_t due_ms, first_sent_ms;
-    const char *ref;            /* the destination's; NULL: none */
-    const char *correlation_id; /* read only: from its event */
-    const char *subject;        /* read only: object_id@version */
+    const char *ref; /* the destination's; NULL: none */
+    /* HELD, and EXCEPTION after its time: why, and the posting it waits for. "", 0 otherwise. */
+    const char *hold;
+    int64_t hold_on;
+    int64_t reverses;           /* the posting this one takes back; 0: none */
+    const char *correlation_id; /* read only, like all below: from its event */
+    const char *subject;        /* object_id@version */
+    bool superseded;            /* its version ended; a reversal lives on */
+    unsigned char reverses_key[TG_POSTING_KEY_BYTES];
+    const char *reverses_ref; /* NULL: none */
 };
 
 /*
  * A batch whose mark does not find the posting in state `from` is refused whole. The first mark to
- * SENT sets first_sent_ms to at_ms; POSTED and REVERSED keep the control totals.
+ * SENT sets first_sent_ms to at_ms; POSTED adds to the control totals, and REVERSED takes nothing
+ * away: its reversal, with the negated quantity, is posted in a period of its own. A mark that ends
+ * a hold clears `hold` and `hold_on`.
  */
 struct tg_row_mark {
     int64_t posting;
@@ -144,6 +153,9 @@ int tg_batch_object_state(struct tg_batch *b, int64_t object, enum tg_version_st
 int tg_batch_posting(struct tg_batch *b, const struct tg_row_posting *r);
 int tg_batch_mark(struct tg_batch *b, const struct tg_row_mark *r);
 int tg_batch_exception(struct tg_batch *b, const struct tg_row_exception *r);
+/* What a HELD posting waits for now, and until when; any other state refuses the batch. */
+int tg_batch_hold(struct tg_batch *b, int64_t posting, const char *hold, int64_t hold_on,
+                  int64_t due_ms);
 /*
  * action: dotted word (rules.loaded); subject: what it touched; detail: JSON or NULL, at most
  * TG_AUDIT_DETAIL_MAX_BYTES (else -1), no personal data.
@@ -222,6 +234,27 @@ int tg_reader_posting(struct tg_reader *r, int64_t id, tg_posting_fn fn, void *a
 /* READY, SENT, RETRY and IN_DOUBT of one destination with id > after, in order of id. */
 int tg_reader_open_postings(struct tg_reader *r, uint32_t destination, int64_t after, size_t limit,
                             tg_posting_fn fn, void *arg, struct tg_error *err);
+/*
+ * What a later version of an object meets: over all versions, the postings that stand or may come
+ * to stand (neither CANCELLED nor REVERSED), and the reversals that are not posted yet.
+ */
+int tg_reader_effects(struct tg_reader *r, const unsigned char key[TG_POSTING_KEY_BYTES],
+                      tg_posting_fn fn, void *arg, struct tg_error *err);
+/* Postings whose hold_on is this one: HELD, or EXCEPTION after their time. */
+int tg_reader_waiting(struct tg_reader *r, int64_t hold_on, tg_posting_fn fn, void *arg,
+                      struct tg_error *err);
+/* All that wait for a posting, in order of (hold_on, id), after that pair; each as the waiting
+ * posting itself. */
+int tg_reader_held(struct tg_reader *r, int64_t after_hold_on, int64_t after_id, size_t limit,
+                   tg_posting_fn fn, void *arg, struct tg_error *err);
+/* HELD ones whose time is up, the longest overdue first. */
+int tg_reader_hold_due(struct tg_reader *r, int64_t now_ms, size_t limit, tg_posting_fn fn,
+                       void *arg, struct tg_error *err);
+/*
+ * What must be final before this posting may go: a posting of an older version of its object at its
+ * destination that is not final. *before: its id, the newest one; 0: none.
+ */
+int tg_reader_before(struct tg_reader *r, int64_t posting, int64_t *before, struct tg_error *err);
 /* state -1: open and assigned. tenant NULL: all. */
 int tg_reader_exceptions(struct tg_reader *r, const char *tenant, int state, int64_t after,
                          size_t limit, tg_exception_fn fn, void *arg, struct tg_error *err);
@@ -229,6 +262,9 @@ int tg_reader_exception(struct tg_reader *r, int64_t id, tg_exception_fn fn, voi
                         struct tg_error *err);
 int tg_reader_exceptions_of_event(struct tg_reader *r, int64_t event, tg_exception_fn fn, void *arg,
                                   struct tg_error *err);
+/* In any state, the oldest first. */
+int tg_reader_exceptions_of_posting(struct tg_reader *r, int64_t posting, tg_exception_fn fn,
+                                    void *arg, struct tg_error *err);
 
 /* How many are open or assigned, of all tenants. 0 or -1. */
 int tg_reader_exceptions_count(struct tg_reader *r, uint64_t *count, struct tg_error *err);
@@ -267,9 +303,13 @@ typedef void (*tg_check_finding)(void *arg, const char *what);
  * Conservation and life cycle over the whole journal, in one snapshot: every event is accepted,
  * duplicate or exception; every accepted event has an object; every validated object has postings;
  * every posting key is unique and every posted one was sent; every exception state (and rejected)
- * has an exception row; every RETRY has a due time; control totals equal the sum of posted
- * postings; the file is sound. fn gets the first TG_CHECK_FINDINGS_MAX findings, then one line with
- * how many more. Returns the number of findings, -1 when it cannot read.
+ * has an exception row; every RETRY has a due time; every HELD one waits for a posting that is not
+ * final, or has a time; every REVERSED one has one posted reversal, of the negated quantity, and
+ * the other way round; nothing of a version that ended is still to be sent or stands unreversed;
+ * nothing is on its way while an older version's posting is not final; control totals equal the sum
+ * of posted and reversed postings; the file is sound. fn gets the first TG_CHECK_FINDINGS_MAX
+ * findings, then one line with how many more. Returns the number of findings, -1 when it cannot
+ * read.
  */
 int tg_journal_check(struct tg_reader *r, tg_check_finding fn, void *arg, struct tg_error *err);
 

@@ -92,9 +92,19 @@
     "destination INTEGER PRIMARY KEY REFERENCES destinations(id), actor TEXT NOT NULL, "           \
     "reason TEXT NOT NULL, at_ms INTEGER NOT NULL);"
 
+/* All three indexes are small: reversals, and what is held now. */
+#define CORRECTIONS                                                                                \
+    "ALTER TABLE postings ADD COLUMN reverses INTEGER REFERENCES postings(id);"                    \
+    "ALTER TABLE postings ADD COLUMN hold TEXT NOT NULL DEFAULT '';"                               \
+    "ALTER TABLE postings ADD COLUMN hold_on INTEGER REFERENCES postings(id);"                     \
+    "CREATE INDEX postings_reverses ON postings(reverses) WHERE reverses IS NOT NULL;"             \
+    "CREATE INDEX postings_hold_on ON postings(hold_on) WHERE hold_on IS NOT NULL;"                \
+    "CREATE INDEX postings_held ON postings(due_ms) WHERE state = 1;"
+
 static const char *const migrations[] = {
     EVENTS OBJECTS DESTINATIONS POSTINGS TOTALS EXCEPTIONS AUDIT, /* 1 */
     PAUSES,                                                       /* 2 */
+    CORRECTIONS,                                                  /* 3 */
 };
 
 int tg_migrate_version(void)

@@ -1,6 +1,6 @@
 /*
- * Reading events, objects and postings. A reader sees what was committed; each function is one
- * statement, hence one snapshot. exceptions.c reads exceptions.
+ * Reading events and objects. A reader sees what was committed; each function is one statement,
+ * hence one snapshot. postings.c reads postings, exceptions.c exceptions.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -126,7 +126,7 @@ const char *tg_column_text(sqlite3_stmt *s, int column)
     return text == NULL ? "" : (const char *)text;
 }
 
-static void column_key(sqlite3_stmt *s, int column, unsigned char out[TG_POSTING_KEY_BYTES])
+void tg_column_key(sqlite3_stmt *s, int column, unsigned char out[TG_POSTING_KEY_BYTES])
 {
     const void *blob = sqlite3_column_blob(s, column);
 
@@ -136,9 +136,8 @@ static void column_key(sqlite3_stmt *s, int column, unsigned char out[TG_POSTING
     }
 }
 
-/* Ends a walk: 0, 1 when a single row was wanted and none came, or -1. */
-static int finish(struct tg_reader *r, sqlite3_stmt *s, int result, size_t rows, bool single,
-                  const char *what, struct tg_error *err)
+int tg_reader_finish(struct tg_reader *r, sqlite3_stmt *s, int result, size_t rows, bool single,
+                     const char *what, struct tg_error *err)
 {
     int answer = single && rows == 0 ? 1 : 0;
 
@@ -179,7 +178,7 @@ static void event_row(sqlite3_stmt *s, struct tg_row_event *e)
     e->received_ms = sqlite3_column_int64(s, 16);
     e->state = (enum tg_event_state)sqlite3_column_int(s, 18);
     e->duplicate_of = sqlite3_column_int64(s, 19);
-    column_key(s, 20, e->identity);
+    tg_column_key(s, 20, e->identity);
 }
 
 int tg_reader_event(struct tg_reader *r, const char *event_id, tg_event_fn fn, void *arg,
@@ -201,7 +200,7 @@ int tg_reader_event(struct tg_reader *r, const char *event_id, tg_event_fn fn, v
         event_row(s, &row);
         (void)fn(arg, &row, sqlite3_column_int64(s, 17));
     }
-    return finish(r, s, result, result == SQLITE_ROW, true, "an event", err);
+    return tg_reader_finish(r, s, result, result == SQLITE_ROW, true, "an event", err);
 }
 
 int tg_reader_event_row(struct tg_reader *r, int64_t event, tg_event_fn fn, void *arg,
@@ -223,7 +222,7 @@ int tg_reader_event_row(struct tg_reader *r, int64_t event, tg_event_fn fn, void
         event_row(s, &row);
         (void)fn(arg, &row, sqlite3_column_int64(s, 17));
     }
-    return finish(r, s, result, result == SQLITE_ROW, true, "an event", err);
+    return tg_reader_finish(r, s, result, result == SQLITE_ROW, true, "an event", err);
 }
 
 int tg_reader_identity(struct tg_reader *r, const unsigned char identity[TG_POSTING_KEY_BYTES],
@@ -246,7 +245,7 @@ int tg_reader_identity(struct tg_reader *r, const unsigned char identity[TG_POST
     if (result == SQLITE_ROW) {
         *event_row_id = sqlite3_column_int64(s, 0);
     }
-    return finish(r, s, result, result == SQLITE_ROW, true, "an identity", err);
+    return tg_reader_finish(r, s, result, result == SQLITE_ROW, true, "an identity", err);
 }
 
 int tg_reader_has_event(struct tg_reader *r, const char *event_id, struct tg_error *err)
@@ -262,7 +261,7 @@ int tg_reader_has_event(struct tg_reader *r, const char *event_id, struct tg_err
     b = tg_bind_begin(s);
     tg_bind_text(&b, event_id);
     result = b.result == SQLITE_OK ? sqlite3_step(s) : b.result;
-    return finish(r, s, result, result == SQLITE_ROW, true, "an event", err);
+    return tg_reader_finish(r, s, result, result == SQLITE_ROW, true, "an event", err);
 }
 
 /* ---- objects ---- */
@@ -280,7 +279,7 @@ static void object_row(sqlite3_stmt *s, struct tg_row_object *o)
     o->kind = tg_column_text(s, 3);
     o->source = tg_column_text(s, 4);
     o->object_id = tg_column_text(s, 5);
-    column_key(s, 6, o->key);
+    tg_column_key(s, 6, o->key);
     o->version = sqlite3_column_int64(s, 7);
     o->state = (enum tg_version_state)sqlite3_column_int(s, 8);
     o->json = tg_column_text(s, 9);
@@ -304,7 +303,7 @@ static int objects_walk(struct tg_reader *r, struct tg_bind *b, bool single, tg_
         }
         result = sqlite3_step(s);
     }
-    return finish(r, s, result, rows, single, "objects", err);
+    return tg_reader_finish(r, s, result, rows, single, "objects", err);
 }
 
 int tg_reader_object_latest(struct tg_reader *r, const unsigned char key[TG_POSTING_KEY_BYTES],
@@ -359,108 +358,4 @@ int tg_reader_objects_of_event(struct tg_reader *r, int64_t event, tg_object_fn 
     b = tg_bind_begin(s);
     tg_bind_i64(&b, event);
     return objects_walk(r, &b, false, fn, arg, err);
-}
-
-/* ---- postings ---- */
-
-/* CROSS JOIN keeps SQLite from starting at another table than the index named. */
-#define POSTING_SELECT(index)                                                                      \
-    "SELECT p.id, p.object, p.destination, d.name, p.kind, p.leg, p.generation, p.key, "           \
-    "p.payload, p.period, p.quantity_micros, p.state, p.attempt, p.due_ms, p.first_sent_ms, "      \
-    "p.ref, e.correlation_id, o.object_id || '@' || o.version "                                    \
-    "FROM postings p " index " CROSS JOIN destinations d ON d.id = p.destination "                 \
-    "CROSS JOIN objects o ON o.id = p.object CROSS JOIN events e ON e.id = o.event "
-
-static void posting_row(sqlite3_stmt *s, struct tg_row_posting *p)
-{
-    memset(p, 0, sizeof(*p));
-    p->id = sqlite3_column_int64(s, 0);
-    p->object = sqlite3_column_int64(s, 1);
-    p->destination = (uint32_t)sqlite3_column_int64(s, 2);
-    p->destination_id = tg_column_text(s, 3);
-    p->kind = tg_column_text(s, 4);
-    p->leg = tg_column_text(s, 5);
-    p->generation = (unsigned)sqlite3_column_int64(s, 6);
-    column_key(s, 7, p->key);
-    p->payload = tg_column_text(s, 8);
-    p->period = tg_column_text(s, 9);
-    p->quantity_micros = sqlite3_column_int64(s, 10);
-    p->state = (enum tg_posting_state)sqlite3_column_int(s, 11);
-    p->attempt = (unsigned)sqlite3_column_int64(s, 12);
-    p->due_ms = sqlite3_column_int64(s, 13);
-    p->first_sent_ms = sqlite3_column_int64(s, 14);
-    p->ref = (const char *)sqlite3_column_text(s, 15);
-    p->correlation_id = tg_column_text(s, 16);
-    p->subject = tg_column_text(s, 17);
-}
-
-static int postings_walk(struct tg_reader *r, struct tg_bind *b, bool single, tg_posting_fn fn,
-                         void *arg, struct tg_error *err)
-{
-    sqlite3_stmt *s = b->statement;
-    struct tg_row_posting row;
-    size_t rows = 0;
-    int result = b->result == SQLITE_OK ? sqlite3_step(s) : b->result;
-
-    while (result == SQLITE_ROW) {
-        rows++;
-        posting_row(s, &row);
-        if (!fn(arg, &row)) {
-            break;
-        }
-        result = sqlite3_step(s);
-    }
-    return finish(r, s, result, rows, single, "postings", err);
-}
-
-int tg_reader_postings_of_object(struct tg_reader *r, int64_t object, tg_posting_fn fn, void *arg,
-                                 struct tg_error *err)
-{
-    sqlite3_stmt *s = tg_reader_statement(
-        r, TG_READ_POSTINGS_OF_OBJECT,
-        POSTING_SELECT("INDEXED BY postings_object") "WHERE p.object = ?1 ORDER BY p.id", err);
-    struct tg_bind b;
-
-    if (s == NULL) {
-        return -1;
-    }
-    b = tg_bind_begin(s);
-    tg_bind_i64(&b, object);
-    return postings_walk(r, &b, false, fn, arg, err);
-}
-
-int tg_reader_posting(struct tg_reader *r, int64_t id, tg_posting_fn fn, void *arg,
-                      struct tg_error *err)
-{
-    sqlite3_stmt *s =
-        tg_reader_statement(r, TG_READ_POSTING, POSTING_SELECT("") "WHERE p.id = ?1", err);
-    struct tg_bind b;
-
-    if (s == NULL) {
-        return -1;
-    }
-    b = tg_bind_begin(s);
-    tg_bind_i64(&b, id);
-    return postings_walk(r, &b, true, fn, arg, err);
-}
-
-int tg_reader_open_postings(struct tg_reader *r, uint32_t destination, int64_t after, size_t limit,
-                            tg_posting_fn fn, void *arg, struct tg_error *err)
-{
-    sqlite3_stmt *s = tg_reader_statement(
-        r, TG_READ_OPEN_POSTINGS,
-        POSTING_SELECT(
-            "INDEXED BY postings_open") "WHERE p.destination = ?1 AND p.id > ?2 "
-                                        "AND p.state IN (2, 3, 4, 5) ORDER BY p.id LIMIT ?3",
-        err);
-    struct tg_bind b;
-
-    if (s == NULL) {
-        return -1;
-    }
-    b = tg_bind_begin(s);
-    tg_bind_i64(&b, destination);
-    tg_bind_i64(&b, after);
-    tg_bind_i64(&b, limit > TG_JOURNAL_PAGE_MAX ? TG_JOURNAL_PAGE_MAX : (int64_t)limit);
-    return postings_walk(r, &b, false, fn, arg, err);
 }

@@ -135,6 +135,8 @@ static void a_damaged_file_is_refused(void **state)
 static void a_newer_schema_is_refused(void **state)
 {
     struct jt *t = *state;
+    const int64_t ours = jt_sql_int(t, "PRAGMA user_version");
+    char back[64];
 
     jt_close(t);
     jt_sql(t, "PRAGMA user_version = 99");
@@ -142,8 +144,35 @@ static void a_newer_schema_is_refused(void **state)
     reader_refused(t->path, "schema 99");
     jt_sql(t, "PRAGMA user_version = 0");
     reader_refused(t->path, "tallygate serve once");
-    jt_sql(t, "PRAGMA user_version = 1");
+    (void)snprintf(back, sizeof(back), "PRAGMA user_version = %d", (int)ours);
+    jt_sql(t, back);
     jt_open(t); /* nothing was touched */
+}
+
+/* A journal as the first schema left it, with a posting that is open. */
+static void an_older_schema_is_brought_up_to_date(void **state)
+{
+    struct jt *t = *state;
+    struct tg_batch *b = tg_batch_new();
+    struct tg_reader *r;
+    struct tg_error err = {{0}};
+    int64_t before = -1;
+
+    (void)jt_add_ready(t, b, 1);
+    jt_commit(t, b);
+    jt_close(t);
+    jt_sql(t, "DROP INDEX postings_reverses; DROP INDEX postings_hold_on; DROP INDEX postings_held;"
+              "ALTER TABLE postings DROP COLUMN reverses; ALTER TABLE postings DROP COLUMN hold;"
+              "ALTER TABLE postings DROP COLUMN hold_on; PRAGMA user_version = 1");
+    reader_refused(t->path, "tallygate serve once");
+    jt_open(t);
+    assert_int_equal(jt_sql_int(t, "SELECT count(*) FROM postings WHERE hold = '' "
+                                   "AND hold_on IS NULL AND reverses IS NULL AND state = 2"),
+                     1);
+    r = jt_reader(t);
+    assert_int_equal(tg_reader_before(r, 1, &before, &err), 0);
+    assert_int_equal(before, 0);
+    tg_reader_close(r);
 }
 
 static void the_file_is_the_owners_alone_and_durable(void **state)
@@ -268,6 +297,7 @@ int main(void)
         CASE(files_of_another_kind_are_refused),
         CASE(a_damaged_file_is_refused),
         CASE(a_newer_schema_is_refused),
+        CASE(an_older_schema_is_brought_up_to_date),
         CASE(the_file_is_the_owners_alone_and_durable),
         CASE(another_process_reads_beside_the_writer),
         CASE(a_reader_outlives_the_writer),

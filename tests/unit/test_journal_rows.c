@@ -263,7 +263,9 @@ static void marks_move_a_posting(void **state)
     assert_int_equal(jt_sql_int(t, "SELECT quantity_micros FROM control_totals WHERE count = 1"),
                      7500000);
     mark(t, jt_mark(id, TG_POSTING_POSTED, TG_POSTING_REVERSED));
-    assert_int_equal(jt_sql_int(t, "SELECT count + quantity_micros FROM control_totals"), 0);
+    /* its reversal takes it back, in a period of its own */
+    assert_int_equal(jt_sql_int(t, "SELECT quantity_micros FROM control_totals WHERE count = 1"),
+                     7500000);
 }
 
 static void open_postings_are_the_open_ones_in_order(void **state)
