@@ -24,6 +24,9 @@ struct tg_connect_job {
     const char *kind, *leg, *payload;       /* payload: JSON */
     const char *subject, *correlation_id;
     unsigned attempt;
+    /* A reversal takes back what another posting did; payload is that one's, perhaps with another
+     * period. The key in hex, and the destination's reference of it. NULL: not one; none. */
+    const char *reverses_key, *reverses_ref;
 };
 
 struct tg_connect_result {
@@ -45,6 +48,7 @@ struct tg_connector_ops {
     enum tg_dedupe dedupe;
     int64_t idempotency_ttl_ms;
     int64_t max_execution_ms;
+    bool reversible; /* takes jobs that reverse another */
     /* Recovers what a crash left (torn lines), creates directories. NULL with err. */
     struct tg_connector *(*open)(uv_loop_t *loop, const struct tg_config_destination *d,
                                  tg_connect_done done, void *arg, struct tg_error *err);

@@ -8,6 +8,7 @@
  */
 #include "connect/file.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +19,8 @@ struct job {
     int64_t posting;
     bool is_lookup;
     char key[2 * TG_POSTING_KEY_BYTES + 1];
-    char *kind, *payload; /* inside text */
+    char reverses[2 * TG_POSTING_KEY_BYTES + 1]; /* "": not a reversal */
+    char *kind, *payload;                        /* inside text */
     char text[];
 };
 
@@ -157,6 +159,7 @@ static void start_work(struct tg_connector *c)
         }
         *to = (struct tg_folder_job){.is_lookup = job->is_lookup,
                                      .key_hex = job->key,
+                                     .reverses = job->reverses[0] != '\0' ? job->reverses : NULL,
                                      .kind = job->kind,
                                      .payload = job->payload};
         c->taken[c->taken_count++] = job;
@@ -212,6 +215,8 @@ static int enqueue(struct tg_connector *c, const struct tg_connect_job *from, bo
     job->posting = from->posting;
     job->is_lookup = is_lookup;
     memcpy(job->key, from->key, sizeof(job->key));
+    (void)snprintf(job->reverses, sizeof(job->reverses), "%s",
+                   from->reverses_key != NULL ? from->reverses_key : "");
     job->kind = job->text;
     job->payload = job->text + kind_len;
     memcpy(job->kind, from->kind, kind_len);
@@ -248,6 +253,7 @@ const struct tg_connector_ops tg_connector_file = {
     .dedupe = TG_DEDUPE_UNIQUE,
     .idempotency_ttl_ms = 0,
     .max_execution_ms = 0,
+    .reversible = true,
     .open = file_open,
     .send = file_send,
     .lookup = file_lookup,

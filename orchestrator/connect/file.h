@@ -1,7 +1,8 @@
 /*
  * file.h: the connector that writes postings into files for people and programs to pick up by
  * copying (folder.h says which). dedupe = unique: a key is looked up in the file before it is
- * written, so a file never holds it twice.
+ * written, so a file never holds it twice. A reversal is a line of negated hours and amount that
+ * names the key it takes back; nothing that was written is changed.
  *
  * Ownership: static.
  */

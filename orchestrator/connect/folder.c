@@ -338,6 +338,13 @@ static void succeed(struct tg_folder_job *job, uint32_t line)
     job->done = true;
 }
 
+static bool is_key(const char *hex)
+{
+    unsigned char key[TG_POSTING_KEY_BYTES];
+
+    return tg_hex_decode(tg_str_of(hex), key, sizeof(key)) == (int)sizeof(key);
+}
+
 /* Sheet, file, key and record of a job; a payload the sheet does not take is rejected. */
 static void prepare(struct tg_folder *s, struct tg_folder_job *job)
 {
@@ -360,6 +367,10 @@ static void prepare(struct tg_folder *s, struct tg_folder_job *job)
         reject(job, "the posting's key is not 32 hex digits");
         return;
     }
+    if (job->reverses != NULL && !is_key(job->reverses)) {
+        reject(job, "the key it reverses is not 32 hex digits");
+        return;
+    }
     payload = json_loads(job->payload, JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, NULL);
     if (!json_is_object(payload)) {
         reject(job, "the posting's payload is not a JSON object");
@@ -367,7 +378,9 @@ static void prepare(struct tg_folder *s, struct tg_folder_job *job)
         reject(job, err.text);
     } else {
         job->line_at = s->lines.len;
-        rc = job->is_lookup ? 0 : tg_sheet_line(job->sheet, payload, job->key_hex, &s->lines, &err);
+        rc = job->is_lookup
+                 ? 0
+                 : tg_sheet_line(job->sheet, payload, job->key_hex, job->reverses, &s->lines, &err);
         job->line_len = s->lines.len - job->line_at;
         if (rc == -2) {
             fail(job, TG_OUTCOME_RETRY, "no memory");

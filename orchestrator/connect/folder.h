@@ -36,7 +36,8 @@ struct tg_folder;
 struct tg_folder_job {
     /* in */
     bool is_lookup;
-    const char *key_hex; /* 32 digits */
+    const char *key_hex;  /* 32 digits */
+    const char *reverses; /* the key this one takes back; NULL: none */
     const char *kind, *payload;
     /* out */
     enum tg_outcome outcome;            /* of a send */

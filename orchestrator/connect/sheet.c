@@ -9,19 +9,28 @@
 #define NUMBER_BYTES 32
 
 static const struct tg_column labor_columns[] = {
-    {"entry", TG_COLUMN_TEXT},       {"version", TG_COLUMN_INTEGER},
-    {"date", TG_COLUMN_DATE},        {"period", TG_COLUMN_TEXT},
-    {"worker", TG_COLUMN_TEXT},      {"project", TG_COLUMN_TEXT},
-    {"task", TG_COLUMN_TEXT},        {"legal_entity", TG_COLUMN_OPTIONAL},
-    {"cost_center", TG_COLUMN_TEXT}, {"labor_category", TG_COLUMN_OPTIONAL},
-    {"hours", TG_COLUMN_DECIMAL},    {"cost_rate", TG_COLUMN_OPTIONAL_DECIMAL},
-    {"amount", TG_COLUMN_DECIMAL},   {"currency", TG_COLUMN_CURRENCY},
+    {"entry", TG_COLUMN_TEXT},
+    {"version", TG_COLUMN_INTEGER},
+    {"date", TG_COLUMN_DATE},
+    {"period", TG_COLUMN_TEXT},
+    {"worker", TG_COLUMN_TEXT},
+    {"project", TG_COLUMN_TEXT},
+    {"task", TG_COLUMN_TEXT},
+    {"legal_entity", TG_COLUMN_OPTIONAL},
+    {"cost_center", TG_COLUMN_TEXT},
+    {"labor_category", TG_COLUMN_OPTIONAL},
+    {"hours", TG_COLUMN_DECIMAL},
+    {"cost_rate", TG_COLUMN_OPTIONAL_DECIMAL},
+    {"amount", TG_COLUMN_DECIMAL},
+    {"currency", TG_COLUMN_CURRENCY},
+    {"posting_date", TG_COLUMN_OPTIONAL_DATE},
+    {"reverses", TG_COLUMN_REVERSES},
 };
 
 static const struct tg_column hours_columns[] = {
-    {"entry", TG_COLUMN_TEXT},      {"version", TG_COLUMN_INTEGER}, {"date", TG_COLUMN_DATE},
-    {"pay_period", TG_COLUMN_TEXT}, {"worker", TG_COLUMN_TEXT},     {"pay_code", TG_COLUMN_TEXT},
-    {"hours", TG_COLUMN_DECIMAL},
+    {"entry", TG_COLUMN_TEXT},      {"version", TG_COLUMN_INTEGER},   {"date", TG_COLUMN_DATE},
+    {"pay_period", TG_COLUMN_TEXT}, {"worker", TG_COLUMN_TEXT},       {"pay_code", TG_COLUMN_TEXT},
+    {"hours", TG_COLUMN_DECIMAL},   {"reverses", TG_COLUMN_REVERSES},
 };
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
@@ -31,7 +40,7 @@ const struct tg_sheet tg_sheet_labor = {
     .prefix = "labor-",
     .period = "period",
     .header = "entry,version,date,period,worker,project,task,legal_entity,cost_center,"
-              "labor_category,hours,cost_rate,amount,currency,key\n",
+              "labor_category,hours,cost_rate,amount,currency,posting_date,reverses,key\n",
     .columns = labor_columns,
     .column_count = COUNT(labor_columns),
     .entry = 0,
@@ -44,13 +53,15 @@ const struct tg_sheet tg_sheet_labor = {
     .hours = 10,
     .amount = 12,
     .currency = 13,
+    .posting_date = 14,
+    .reverses = 15,
 };
 
 const struct tg_sheet tg_sheet_hours = {
     .kind = "hours",
     .prefix = "payroll-",
     .period = "pay_period",
-    .header = "entry,version,date,pay_period,worker,pay_code,hours,key\n",
+    .header = "entry,version,date,pay_period,worker,pay_code,hours,reverses,key\n",
     .columns = hours_columns,
     .column_count = COUNT(hours_columns),
     .entry = 0,
@@ -63,6 +74,8 @@ const struct tg_sheet tg_sheet_hours = {
     .cost_center = SIZE_MAX,
     .amount = SIZE_MAX,
     .currency = SIZE_MAX,
+    .posting_date = SIZE_MAX,
+    .reverses = 7,
 };
 
 static const struct tg_sheet *const sheets[] = {&tg_sheet_labor, &tg_sheet_hours};
@@ -121,13 +134,14 @@ static struct tg_str json_view(const json_t *v)
     return (struct tg_str){(const unsigned char *)json_string_value(v), json_string_length(v)};
 }
 
-static int append_decimal(const struct tg_column *c, struct tg_str text, struct tg_buf *line,
-                          struct tg_error *err)
+static int append_decimal(const struct tg_column *c, struct tg_str text, bool negate,
+                          struct tg_buf *line, struct tg_error *err)
 {
+    const struct tg_decimal zero = {0};
     struct tg_decimal d;
     char out[TG_DECIMAL_TEXT_BYTES];
 
-    if (tg_decimal_parse(text, &d) != 0) {
+    if (tg_decimal_parse(text, &d) != 0 || (negate && tg_decimal_sub(zero, d, &d) != 0)) {
         return tg_error_set(err, "field %s is not a decimal number", c->name);
     }
     (void)tg_decimal_format(d, 2, out);
@@ -146,12 +160,27 @@ static int append_integer(const struct tg_column *c, const json_t *v, struct tg_
     return tg_csv_append_plain(line, tg_str_of(out)) == 0 ? 0 : -2;
 }
 
-static int append_column(const struct tg_column *c, const json_t *v, struct tg_buf *line,
-                         struct tg_error *err)
+static bool is_optional(const struct tg_column *c)
+{
+    return c->type == TG_COLUMN_OPTIONAL || c->type == TG_COLUMN_OPTIONAL_DECIMAL ||
+           c->type == TG_COLUMN_OPTIONAL_DATE;
+}
+
+static bool is_wrong_date(const struct tg_column *c, struct tg_str text)
+{
+    int32_t day;
+
+    if (c->type != TG_COLUMN_DATE && (c->type != TG_COLUMN_OPTIONAL_DATE || text.len == 0)) {
+        return false;
+    }
+    return tg_date_parse(text, &day) != 0;
+}
+
+static int append_column(const struct tg_column *c, const json_t *v, bool negate,
+                         struct tg_buf *line, struct tg_error *err)
 {
     struct tg_str text = json_view(v);
-    bool optional = c->type == TG_COLUMN_OPTIONAL || c->type == TG_COLUMN_OPTIONAL_DECIMAL;
-    int32_t day;
+    bool optional = is_optional(c);
 
     if (c->type == TG_COLUMN_INTEGER) {
         return append_integer(c, v, line, err);
@@ -167,9 +196,9 @@ static int append_column(const struct tg_column *c, const json_t *v, struct tg_b
                             c->name, TG_CE_ATTRIBUTE_MAX_BYTES);
     }
     if (c->type == TG_COLUMN_DECIMAL || (c->type == TG_COLUMN_OPTIONAL_DECIMAL && text.len != 0)) {
-        return append_decimal(c, text, line, err);
+        return append_decimal(c, text, negate, line, err);
     }
-    if (c->type == TG_COLUMN_DATE && tg_date_parse(text, &day) != 0) {
+    if (is_wrong_date(c, text)) {
         return tg_error_set(err, "field %s is not a date (YYYY-MM-DD)", c->name);
     }
     if (c->type == TG_COLUMN_CURRENCY && !is_currency(text)) {
@@ -179,15 +208,20 @@ static int append_column(const struct tg_column *c, const json_t *v, struct tg_b
 }
 
 int tg_sheet_line(const struct tg_sheet *s, const json_t *payload, const char *key_hex,
-                  struct tg_buf *line, struct tg_error *err)
+                  const char *reverses, struct tg_buf *line, struct tg_error *err)
 {
     size_t start = line->len;
     int rc = 0;
 
     for (size_t i = 0; i < s->column_count && rc == 0; i++) {
         const struct tg_column *c = &s->columns[i];
+        bool negate = reverses != NULL && (i == s->hours || i == s->amount);
 
-        rc = append_column(c, json_object_get(payload, c->name), line, err);
+        if (c->type != TG_COLUMN_REVERSES) {
+            rc = append_column(c, json_object_get(payload, c->name), negate, line, err);
+        } else if (reverses != NULL && tg_buf_append_c(line, reverses) != 0) {
+            rc = -2;
+        }
         if (rc == 0 && tg_buf_append_char(line, ',') != 0) {
             rc = -2;
         }
@@ -252,6 +286,31 @@ static int append_posting(struct tg_buf *b, const char *root, struct tg_str name
     return 0;
 }
 
+/* "2026-11-16 * (TE-1@1) labor  ; key:..., reverses:..., worked:2026-10-30\n" */
+static int append_head(struct tg_buf *b, const struct tg_csv_record *record)
+{
+    const struct tg_sheet *s = &tg_sheet_labor;
+    const struct tg_str *f = record->field;
+    bool moved = f[s->posting_date].len != 0;
+    bool reversal = f[s->reverses].len != 0;
+
+    if (tg_buf_append(b, f[moved ? s->posting_date : s->date]) != 0 ||
+        tg_buf_append_c(b, " * (") != 0 || append_name(b, f[s->entry]) != 0 ||
+        tg_buf_append_char(b, '@') != 0 || tg_buf_append(b, f[s->version]) != 0 ||
+        tg_buf_append_c(b, reversal ? ") labor reversed  ; key:" : ") labor  ; key:") != 0 ||
+        tg_buf_append(b, f[record->count - 1]) != 0) {
+        return -1;
+    }
+    if (reversal &&
+        (tg_buf_append_c(b, ", reverses:") != 0 || tg_buf_append(b, f[s->reverses]) != 0)) {
+        return -1;
+    }
+    if (moved && (tg_buf_append_c(b, ", worked:") != 0 || tg_buf_append(b, f[s->date]) != 0)) {
+        return -1;
+    }
+    return tg_buf_append_char(b, '\n');
+}
+
 int tg_sheet_ledger_entry(const struct tg_csv_record *record, struct tg_buf *out)
 {
     const struct tg_sheet *s = &tg_sheet_labor;
@@ -260,10 +319,7 @@ int tg_sheet_ledger_entry(const struct tg_csv_record *record, struct tg_buf *out
     struct tg_str h = tg_str_of("h");
     size_t start = out->len;
 
-    if (tg_buf_append(out, f[s->date]) == 0 && tg_buf_append_c(out, " * (") == 0 &&
-        append_name(out, f[s->entry]) == 0 && tg_buf_append_char(out, '@') == 0 &&
-        tg_buf_append(out, f[s->version]) == 0 && tg_buf_append_c(out, ") labor  ; key:") == 0 &&
-        tg_buf_append(out, f[record->count - 1]) == 0 && tg_buf_append_char(out, '\n') == 0 &&
+    if (append_head(out, record) == 0 &&
         append_posting(out, "wip", f[s->project], f[s->task], f[s->hours], false, h) == 0 &&
         append_posting(out, "labor", f[s->worker], none, f[s->hours], true, h) == 0 &&
         append_posting(out, "cost", f[s->project], none, f[s->amount], false, f[s->currency]) ==

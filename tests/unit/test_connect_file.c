@@ -29,6 +29,7 @@ struct rig {
     uv_timer_t deadline;
     struct tg_connector *connector;
     bool late, closed;
+    const char *reverses; /* the next job takes this key back; NULL: none */
     size_t answers;
     enum tg_outcome outcome; /* of the last answer */
     enum tg_lookup lookup;
@@ -145,6 +146,7 @@ static void ask(struct rig *g, unsigned n, bool labor, const char *period, bool 
                    "\"currency\":\"EUR\"}",
                    n, labor ? "period" : "pay_period", period);
     job.payload = text;
+    job.reverses_key = g->reverses;
     assert_int_equal(
         (is_lookup ? tg_connector_file.lookup : tg_connector_file.send)(g->connector, &job), 0);
     while (g->answers < want && !g->late) {
@@ -455,6 +457,46 @@ static void a_ledger_stale_at_the_start_is_mended(void **state)
     wait_for(g, "ledger.journal", "; key:", 1);
 }
 
+/* A line of its own: both stand, and the sums say so. */
+static void a_reversal_takes_back_and_changes_nothing(void **state)
+{
+    struct rig *g = *state;
+    unsigned char digest[TG_SHA256_BYTES];
+    char first[2 * TG_POSTING_KEY_BYTES + 1];
+
+    assert_int_equal(tg_sha256(tg_str_of("key 1"), digest), 0);
+    tg_hex_encode(digest, TG_POSTING_KEY_BYTES, first);
+    first[2 * TG_POSTING_KEY_BYTES] = '\0';
+    for (int labor = 0; labor < 2; labor++) {
+        g->reverses = NULL;
+        ask(g, 1, labor, "2026-11", false);
+        g->reverses = first;
+        ask(g, 2, labor, "2026-11", false);
+        assert_int_equal(g->outcome, TG_OUTCOME_POSTED);
+        assert_string_equal(g->ref, labor ? "labor-2026-11.csv:3" : "payroll-2026-11.csv:3");
+        ask(g, 2, labor, "2026-11", true);
+        assert_int_equal(g->lookup, TG_LOOKUP_FOUND);
+        ask(g, 2, labor, "2026-11", false); /* and not twice */
+        assert_string_equal(g->ref, labor ? "labor-2026-11.csv:3" : "payroll-2026-11.csv:3");
+    }
+    assert_int_equal(count_in(g, "labor-2026-11.csv", ",1.25,,100.00,EUR,,,"), 1);
+    assert_int_equal(count_in(g, "labor-2026-11.csv", ",-1.25,,-100.00,EUR,,"), 1);
+    assert_int_equal(count_in(g, "labor-2026-11.csv", first), 2);
+    assert_int_equal(count_in(g, "payroll-2026-11.csv", ",-1.25,"), 1);
+    assert_int_equal(count_in(g, "payroll-2026-11.totals.json", "\"hours\": \"0.00\""), 1);
+    assert_int_equal(count_in(g, "payroll-2026-11.totals.json", "\"lines\": 2"), 1);
+    assert_int_equal(count_in(g, "ledger.journal", "cost:P-1  100.00 EUR"), 1);
+    assert_int_equal(count_in(g, "ledger.journal", "cost:P-1  -100.00 EUR"), 1);
+    assert_int_equal(count_in(g, "ledger.journal", ", reverses:"), 1);
+    g->reverses = "12";
+    ask(g, 3, true, "2026-11", false);
+    assert_int_equal(g->outcome, TG_OUTCOME_REJECTED);
+    g->reverses = NULL;
+    stop(g);
+    start(g); /* the ledger fits its files: it is not written anew */
+    assert_int_equal(count_in(g, "ledger.journal", ", reverses:"), 1);
+}
+
 static void closing_stops_the_mending(void **state)
 {
     struct rig *g = *state;
@@ -484,6 +526,7 @@ int main(void)
         T(a_stale_ledger_is_mended_without_another_posting),
         T(stale_totals_are_mended_without_another_posting),
         T(a_ledger_stale_at_the_start_is_mended),
+        T(a_reversal_takes_back_and_changes_nothing),
         T(closing_stops_the_mending),
     };
 

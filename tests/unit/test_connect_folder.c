@@ -406,8 +406,8 @@ static void a_torn_tail_is_cut(void **state)
 {
     static const char *const tails[] = {
         "TE-9,1,2026",
-        "TE-9,1,2026-11-16,2026-11,W-0,P-1,T-1,,CC-1,,1.25,,100.00,EUR,0011",
-        ("TE-9,1,2026-11-16,2026-11,W-0,P-1,T-1,,CC-1,,1.25,,100.00,EUR,"
+        "TE-9,1,2026-11-16,2026-11,W-0,P-1,T-1,,CC-1,,1.25,,100.00,EUR,,,0011",
+        ("TE-9,1,2026-11-16,2026-11,W-0,P-1,T-1,,CC-1,,1.25,,100.00,EUR,,,"
          "00112233445566778899aabbccddeeff"), /* all but the \n */
         "half\nanother half",
         "\n",
@@ -502,7 +502,7 @@ static void a_broken_line_among_good_ones_is_not_cut(void **state)
     tg_folder_close(f);
     (void)job(&m, 2, true, false);
     (void)snprintf(line, sizeof(line),
-                   "a note\nTE-2,1,2026-11-16,2026-11,W,P,T,,C,,1.00,,1.00,EUR,%s\n", m.key);
+                   "a note\nTE-2,1,2026-11-16,2026-11,W,P,T,,C,,1.00,,1.00,EUR,,,%s\n", m.key);
     append_raw("labor-2026-11.csv", line);
     must_wait("line 3 is not one tallygate wrote", true);
     csv = slurp("labor-2026-11.csv");

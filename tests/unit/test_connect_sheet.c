@@ -35,7 +35,7 @@ static int line_of(const struct tg_sheet *s, json_t *p, char *out, size_t size,
     int rc;
 
     tg_buf_init(&b, size - 1);
-    rc = tg_sheet_line(s, p, KEY, &b, err);
+    rc = tg_sheet_line(s, p, KEY, NULL, &b, err);
     if (b.len != 0) {
         memcpy(out, b.data, b.len);
     }
@@ -53,7 +53,7 @@ static void a_labor_line(void **state)
     (void)state;
     assert_int_equal(line_of(&tg_sheet_labor, p, line, sizeof(line), &err), 0);
     assert_string_equal(line, "TE-1,1,2026-11-16,2026-11,W-001,P-100,T-1,ACME-DE,CC-100,senior,"
-                              "7.50,85.00,637.50,EUR," KEY "\n");
+                              "7.50,85.00,637.50,EUR,,," KEY "\n");
     assert_int_equal(tg_sheet_file(&tg_sheet_labor, p, file, sizeof(file), &err), 0);
     assert_string_equal(file, "labor-2026-11.csv");
     assert_ptr_equal(tg_sheet_of_file(file), &tg_sheet_labor);
@@ -228,19 +228,52 @@ static void a_ledger_entry_balances_and_its_names_are_safe(void **state)
     char out[4096];
 
     (void)state;
-    entry_of("TE-1,2,2026-11-16,2026-11,W-1,P-1,T-1,,CC-1,,7.50,,637.50,EUR," KEY, out,
+    entry_of("TE-1,2,2026-11-16,2026-11,W-1,P-1,T-1,,CC-1,,7.50,,637.50,EUR,,," KEY, out,
              sizeof(out));
     assert_string_equal(out, "2026-11-16 * (TE-1@2) labor  ; key:" KEY "\n"
                              "    wip:P-1:T-1  7.50 h\n"
                              "    labor:W-1  -7.50 h\n"
                              "    cost:P-1  637.50 EUR\n"
                              "    absorbed:CC-1  -637.50 EUR\n\n");
-    entry_of("TE-1,2,2026-11-16,2026-11,W  1;x,P:1,(T),,[C],,-7.50,,-637.50,EUR," KEY, out,
+    entry_of("TE-1,2,2026-11-16,2026-11,W  1;x,P:1,(T),,[C],,-7.50,,-637.50,EUR,,," KEY, out,
              sizeof(out));
     assert_non_null(strstr(out, "    wip:P%3A1:%28T%29  -7.50 h\n"));
     assert_non_null(strstr(out, "    labor:W%20%201%3Bx  7.50 h\n"));
     assert_non_null(strstr(out, "    cost:P%3A1  -637.50 EUR\n"));
     assert_non_null(strstr(out, "    absorbed:%5BC%5D  637.50 EUR\n"));
+}
+
+/* The day of the work and the day of posting are two things; a reversal names what it takes back.
+ */
+static void a_reversal_in_a_later_period(void **state)
+{
+    json_t *p = payload(LABOR);
+    struct tg_error err;
+    struct tg_buf b;
+    char line[1024], out[4096];
+
+    (void)state;
+    assert_int_equal(json_object_set_new(p, "posting_date", json_string("2026-12-01")), 0);
+    assert_int_equal(json_object_set_new(p, "period", json_string("2026-12")), 0);
+    tg_buf_init(&b, sizeof(line) - 1);
+    assert_int_equal(tg_sheet_line(&tg_sheet_labor, p, KEY, KEY + 2, &b, &err), 0);
+    memcpy(line, b.data, b.len - 1);
+    line[b.len - 1] = '\0';
+    tg_buf_free(&b);
+    assert_string_equal(line,
+                        "TE-1,1,2026-11-16,2026-12,W-001,P-100,T-1,ACME-DE,CC-100,senior,"
+                        "-7.50,85.00,-637.50,EUR,2026-12-01,112233445566778899aabbccddeeff," KEY);
+    entry_of(line, out, sizeof(out));
+    assert_non_null(strstr(out, "2026-12-01 * (TE-1@1) labor reversed  ; key:" KEY
+                                ", reverses:112233445566778899aabbccddeeff, worked:2026-11-16\n"));
+    assert_non_null(strstr(out, "    wip:P-100:T-1  -7.50 h\n"));
+    assert_non_null(strstr(out, "    absorbed:CC-100  637.50 EUR\n"));
+    assert_int_equal(json_object_set_new(p, "posting_date", json_string("soon")), 0);
+    tg_buf_init(&b, sizeof(line) - 1);
+    assert_int_equal(tg_sheet_line(&tg_sheet_labor, p, KEY, NULL, &b, &err), -1);
+    assert_non_null(strstr(err.text, "posting_date"));
+    tg_buf_free(&b);
+    json_decref(p);
 }
 
 static void a_keyset_finds_what_was_added(void **state)
@@ -292,6 +325,7 @@ int main(void)
         cmocka_unit_test(a_line_over_the_limit_is_refused),
         cmocka_unit_test(optional_fields_may_be_missing),
         cmocka_unit_test(a_ledger_entry_balances_and_its_names_are_safe),
+        cmocka_unit_test(a_reversal_in_a_later_period),
         cmocka_unit_test(a_keyset_finds_what_was_added),
         cmocka_unit_test(a_buffer_keeps_its_maximum),
     };
