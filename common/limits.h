@@ -172,6 +172,13 @@
 #define TG_ACTIONS_MAX 4096 /* one step of the engine */
 #define TG_RETRY_ATTEMPTS_MAX 12
 #define TG_MARKS_TOGETHER_MAX 8 /* marks of one posting in one commit */
+#define TG_IDSET_MAX 65536      /* postings with marks of others than the engine under way */
+#define TG_EFFECTS_MAX 64       /* postings of older versions that one correction looks at */
+#define TG_LOAD_BEHIND_MAX 1024 /* released ones waiting for room; more are found by a new walk */
+#define TG_HOLDS_TURN_MAX 256   /* holds looked at in one turn of the loop */
+#define TG_HOLDS_ENDED_MAX 4096 /* ends of postings not yet looked at; more are found by a walk */
+#define TG_HOLDS_DUE_MS 1000    /* between two looks at holds whose time is up */
+#define TG_HOLD_TIMEOUT_MS (INT64_C(24) * 3600 * 1000) /* where the tenant names none */
 #define TG_RETRY_BASE_MS 1000
 #define TG_RETRY_CAP_MS (15 * 60 * 1000)
 #define TG_RETRY_AFTER_MAX_MS (INT64_C(7) * 24 * 3600 * 1000) /* a longer one is read as this */

@@ -76,4 +76,24 @@ local function plan(entry, master, ctx)
   return postings
 end
 
-return {plan = plan}
+-- A posting is taken back in its own period. Where that one is closed, nothing may change any more.
+-- Pay periods have no state: payroll takes a negative line in the same run or in the next.
+local function reversal(posting, master, _)
+  if posting.kind ~= "labor" then
+    return nil
+  end
+  local payload = posting.payload
+  local period = master:period(payload.legal_entity, payload.posting_date or payload.date)
+  if period and period.state == "open" then
+    return nil
+  end
+  return {
+    code = "period_closed",
+    field = "date",
+    message = string.format(
+      "what was posted in period %s cannot be taken back there: the period is closed; reopen it",
+      posting.period),
+  }
+end
+
+return {plan = plan, reversal = reversal}

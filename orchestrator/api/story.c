@@ -113,28 +113,39 @@ static const char *short_name(const char *destination_id, struct tg_str tenant)
     return destination_id;
 }
 
+static void key_text(const unsigned char key[TG_POSTING_KEY_BYTES], char out[KEY_TEXT_BYTES])
+{
+    tg_hex_encode(key, TG_POSTING_KEY_BYTES, out);
+    out[KEY_TEXT_BYTES - 1] = '\0';
+}
+
 static bool on_posting(void *arg, const struct tg_row_posting *row)
 {
     struct postings *p = arg;
     struct tg_decimal quantity = {row->quantity_micros};
     char amount[TG_DECIMAL_TEXT_BYTES];
     char key[KEY_TEXT_BYTES];
+    char reverses[KEY_TEXT_BYTES];
 
     if (p->count == POSTINGS_OF_OBJECT_MAX) {
         return false;
     }
-    p->states[p->count++] = row->state;
-    tg_hex_encode(row->key, sizeof(row->key), key);
-    key[KEY_TEXT_BYTES - 1] = '\0';
+    if (row->reverses == 0 || row->state == TG_POSTING_EXCEPTION) {
+        p->states[p->count++] = row->state; /* see tg_business_state_of */
+    }
+    key_text(row->key, key);
+    key_text(row->reverses_key, reverses);
     if (tg_decimal_format(quantity, 0, amount) == 0) {
         amount[0] = '\0';
     }
     return append(p->story, p->list,
-                  json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s?, s:s?, s:s}", "destination",
-                            short_name(row->destination_id, p->story->tenant), "kind", row->kind,
-                            "leg", row->leg, "state", tg_posting_state_name(row->state), "key", key,
-                            "attempt", (int)row->attempt, "ref", or_null(row->ref), "period",
-                            or_null(row->period), "quantity", amount));
+                  json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s?, s:s?, s:s, s:s?, s:s?}",
+                            "destination", short_name(row->destination_id, p->story->tenant),
+                            "kind", row->kind, "leg", row->leg, "state",
+                            tg_posting_state_name(row->state), "key", key, "attempt",
+                            (int)row->attempt, "ref", or_null(row->ref), "period",
+                            or_null(row->period), "quantity", amount, "hold", or_null(row->hold),
+                            "reverses", row->reverses != 0 ? reverses : NULL));
 }
 
 static bool on_exception(void *arg, const struct tg_row_exception *row)

@@ -161,6 +161,51 @@ static int rate_of(struct tg_str text, struct tg_rate *out)
     return tg_rate_parse(tg_str_of(with_r), 0, out, NULL);
 }
 
+/* A whole number and its unit; 0 needs none. */
+static int time_of(struct tg_str text, int64_t *out)
+{
+    static const struct {
+        const char *name;
+        int64_t ms;
+    } units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}};
+    size_t digits = 0;
+    int64_t number;
+
+    while (digits < text.len && text.data[digits] >= '0' && text.data[digits] <= '9') {
+        digits++;
+    }
+    if (!tg_str_to_i64((struct tg_str){text.data, digits}, &number)) {
+        return -1;
+    }
+    *out = 0;
+    if (number == 0 && digits == text.len) {
+        return 0;
+    }
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        if (tg_str_equal_c((struct tg_str){text.data + digits, text.len - digits}, units[i].name) &&
+            number <= INT64_MAX / units[i].ms) {
+            *out = number * units[i].ms;
+            return 0;
+        }
+    }
+    return -1;
+}
+
+static int read_time(const struct loader *l, const struct tg_yaml_node *n,
+                     const struct tg_config_key *k, const char *where, void *target)
+{
+    int64_t *slot = at(target, k->offset);
+    int64_t ms;
+
+    if (time_of(tg_yaml_text(n), &ms) != 0 || ms < k->min || ms > k->max) {
+        return wrong_value(l, n, where, k);
+    }
+    if (slot != NULL) {
+        *slot = ms;
+    }
+    return 0;
+}
+
 static int read_scalar(const struct loader *l, const struct tg_yaml_node *n,
                        const struct tg_config_key *k, const char *where, void *target)
 {
@@ -180,6 +225,9 @@ static int read_scalar(const struct loader *l, const struct tg_yaml_node *n,
             *slot = (unsigned)number;
         }
         return 0;
+    }
+    if (k->kind == TG_CONFIG_TIME) {
+        return read_time(l, n, k, where, target);
     }
     if (k->kind == TG_CONFIG_RATE) {
         struct tg_rate rate;
@@ -334,6 +382,11 @@ static int apply_fallback(const struct loader *l, const struct tg_config_key *k,
         }
         *slot = (unsigned)number;
         return 0;
+    }
+    if (k->kind == TG_CONFIG_TIME) {
+        return time_of(tg_str_of(k->fallback), at(target, k->offset)) == 0
+                   ? 0
+                   : tg_error_set(l->err, "the default of `%s` is not a time", k->name);
     }
     return store_text(l, target, k->offset, tg_str_of(k->fallback));
 }

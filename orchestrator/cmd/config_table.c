@@ -228,6 +228,8 @@ static const struct tg_config_key destination_keys[] = {
 };
 static const struct tg_config_table destination_table = TABLE(destination_keys);
 
+static const char *const correction_words[] = {"reverse", "review", NULL};
+
 static const struct tg_config_key tenant_keys[] = {
     {.name = "id",
      .kind = TG_CONFIG_NAME,
@@ -269,6 +271,21 @@ static const struct tg_config_key tenant_keys[] = {
      .help = "Which system owns which attribute. Recorded; no rule of this version reads it.",
      .offset = offsetof(struct tg_config_tenant, ownership),
      .max = PATH_MAX_BYTES},
+    {.name = "corrections",
+     .kind = TG_CONFIG_WORD,
+     .fallback = "reverse",
+     .accepted = "reverse or review",
+     .help = "What a later version does to what is posted: reverses it, or waits for finance.",
+     .offset = offsetof(struct tg_config_tenant, corrections),
+     .words = correction_words},
+    {.name = "hold_timeout",
+     .kind = TG_CONFIG_TIME,
+     .fallback = "24h",
+     .accepted = "a whole number and a unit, at most 30d: 500ms, 30s, 15m, 24h, 7d; or 0",
+     .help = "How long something is held before a person is told. 0: versions are not held at all.",
+     .offset = offsetof(struct tg_config_tenant, hold_timeout_ms),
+     .min = 0,
+     .max = INT64_C(30) * 24 * 3600 * 1000},
     {.name = "destinations",
      .kind = TG_CONFIG_NAMED,
      .required = true,
@@ -337,7 +354,8 @@ static const struct tg_config_key root_keys[] = {
      .kind = TG_CONFIG_LIST,
      .required = true,
      .accepted = "a list of 1 to " NUMBER_TEXT(
-         TG_TENANTS_MAX) " mappings with id, sources, master, calendar, ownership, destinations",
+         TG_TENANTS_MAX) " mappings with id, sources, master, calendar, ownership, corrections, "
+                         "hold_timeout, destinations",
      .help = "The firms whose events these are.",
      .offset = offsetof(struct tg_config, tenants),
      .min = 1,

@@ -15,6 +15,7 @@ enum tg_config_kind {
     TG_CONFIG_WORD,    /* char *: one of words */
     TG_CONFIG_NUMBER,  /* unsigned: min to max */
     TG_CONFIG_RATE,    /* struct tg_rate */
+    TG_CONFIG_TIME,    /* int64_t of milliseconds, min to max: 500ms, 30s, 5m, 24h, 7d; 0 */
     TG_CONFIG_MAPPING, /* struct at offset, by table */
     TG_CONFIG_NAMED,   /* mapping of free names: array and count, each item by table */
     TG_CONFIG_LIST,    /* sequence of mappings: array and count, each item by table */
@@ -34,7 +35,7 @@ struct tg_config_key {
     const char *accepted; /* ends every complaint about this key */
     const char *help;     /* one sentence */
     size_t offset;        /* in the struct the table describes */
-    int64_t min, max;     /* NUMBER: value; TEXT, NAME: max bytes; collections: items */
+    int64_t min, max;     /* NUMBER, TIME: value; TEXT, NAME: max bytes; collections: items */
     const char *const *words;
     const struct tg_config_table *table;
     size_t count_offset, item_bytes;

@@ -39,6 +39,7 @@ static void tenant_clear(struct tg_config_tenant *t)
     free(t->master);
     free(t->calendar);
     free(t->ownership);
+    free(t->corrections);
 }
 
 void tg_config_free(struct tg_config *c)

@@ -35,9 +35,11 @@ struct tg_config_tenant {
     size_t source_count;
     struct tg_config_destination *destinations;
     size_t destination_count;
-    char *master;    /* JSON file of master data */
-    char *calendar;  /* YAML file of periods and pay cycles */
-    char *ownership; /* NULL: none */
+    char *master;            /* JSON file of master data */
+    char *calendar;          /* YAML file of periods and pay cycles */
+    char *ownership;         /* NULL: none */
+    char *corrections;       /* "reverse", "review" */
+    int64_t hold_timeout_ms; /* how long something may be held; 0: not at all */
 };
 
 struct tg_config {

@@ -1,5 +1,11 @@
 #include "core/correct.h"
 
+#include <string.h>
+
+#include "common/codec.h"
+
+#define REVERSAL ":reversal"
+
 enum tg_correction tg_correct(const struct tg_effect *e)
 {
     if (e->is_reversal || e->is_reversed) {
@@ -22,6 +28,17 @@ enum tg_correction tg_correct(const struct tg_effect *e)
     default: /* sent, in doubt, and any state there may ever be besides */
         return TG_CORRECT_REVERSE_WHEN_POSTED;
     }
+}
+
+int tg_reversal_key(struct tg_str destination, const unsigned char original[TG_POSTING_KEY_BYTES],
+                    struct tg_str kind, struct tg_str leg, unsigned generation,
+                    unsigned char out[TG_POSTING_KEY_BYTES])
+{
+    char subject[2 * TG_POSTING_KEY_BYTES + sizeof(REVERSAL)];
+
+    tg_hex_encode(original, TG_POSTING_KEY_BYTES, subject);
+    memcpy(subject + 2 * TG_POSTING_KEY_BYTES, REVERSAL, sizeof(REVERSAL));
+    return tg_posting_key(destination, tg_str_of(subject), kind, leg, generation, out);
 }
 
 enum tg_hold_verdict tg_hold_verdict(bool is_reversal, enum tg_posting_state waits_for)

@@ -37,6 +37,12 @@ enum tg_correction {
 /* What a later version does to one effect of an older one. */
 enum tg_correction tg_correct(const struct tg_effect *e);
 
+/* Key of the reversal of a posting: as tg_posting_key, with the subject "KEY:reversal", KEY being
+ * the original's in hex; so no posting of a version can have it. 0, or -1 when OpenSSL fails. */
+int tg_reversal_key(struct tg_str destination, const unsigned char original[TG_POSTING_KEY_BYTES],
+                    struct tg_str kind, struct tg_str leg, unsigned generation,
+                    unsigned char out[TG_POSTING_KEY_BYTES]);
+
 enum tg_hold_verdict { TG_HOLD_WAITS, TG_HOLD_ENDS, TG_HOLD_CANCELS };
 
 /* What the state of the posting that a held one waits for means for the held one. */

@@ -347,17 +347,20 @@ static int on_marked(struct tg_engine *e, struct tg_posting *p)
     return 0;
 }
 
+static bool may_forget(const struct tg_posting *p)
+{
+    return did_nothing(p) && (p->phase == TG_PHASE_QUEUED || p->phase == TG_PHASE_TIMER);
+}
+
 static void on_cancel(struct tg_engine *e, struct tg_posting *p)
 {
-    if (p->phase == TG_PHASE_QUEUED && did_nothing(p)) {
-        tg_heap_remove(&e->destinations[p->destination].turns, &p->node);
-        tg_engine_emit_first(e, p, TG_ACT_FORGET);
-    } else if (p->phase == TG_PHASE_TIMER && p->state == TG_POSTING_RETRY) {
-        tg_heap_remove(&e->timers, &p->node);
-        tg_engine_emit_first(e, p, TG_ACT_FORGET);
-    } else {
+    if (!may_forget(p)) {
         p->superseded = true;
+        return;
     }
+    tg_heap_remove(p->phase == TG_PHASE_TIMER ? &e->timers : &e->destinations[p->destination].turns,
+                   &p->node);
+    tg_engine_emit_first(e, p, TG_ACT_FORGET);
 }
 
 static int on_pause(struct tg_engine *e, uint32_t destination, bool paused)
@@ -435,6 +438,22 @@ int tg_engine_step(struct tg_engine *e, const struct tg_engine_event *ev, int64_
 }
 
 /* ---- questions ---- */
+
+enum tg_engine_grip tg_engine_grip(const struct tg_engine *e, int64_t id)
+{
+    const struct tg_posting *p = tg_engine_find(e, id);
+
+    if (p == NULL) {
+        return TG_GRIP_NONE;
+    }
+    if (may_forget(p)) {
+        return TG_GRIP_WAITS;
+    }
+    if (p->phase == TG_PHASE_MARKING || (p->phase == TG_PHASE_EMIT && p->emit == TG_ACT_MARK)) {
+        return TG_GRIP_TELLING;
+    }
+    return TG_GRIP_BEGUN;
+}
 
 size_t tg_engine_room(const struct tg_engine *e, uint32_t destination)
 {

@@ -164,6 +164,14 @@ void tg_engine_free(struct tg_engine *e);
 int tg_engine_step(struct tg_engine *e, const struct tg_engine_event *ev, int64_t now_ms,
                    struct tg_actions *out);
 
+enum tg_engine_grip {
+    TG_GRIP_NONE,    /* not held */
+    TG_GRIP_WAITS,   /* CANCEL would forget it now */
+    TG_GRIP_TELLING, /* marks of it are on their way to the journal */
+    TG_GRIP_BEGUN    /* it may have had an effect */
+};
+enum tg_engine_grip tg_engine_grip(const struct tg_engine *e, int64_t id);
+
 /* How many more postings of this destination may be loaded now: an equal share of
  * TG_OPEN_POSTINGS_MAX, at most TG_DEST_WINDOW_MAX. 0 while draining. */
 size_t tg_engine_room(const struct tg_engine *e, uint32_t destination);

@@ -39,6 +39,20 @@ static const char *exception_code(const struct tg_dispatch *d, const struct tg_o
     return a->exception != NULL ? a->exception : "outcome_unknown";
 }
 
+/* A reversal is posted: in the same commit its original is reversed. It was posted before: the
+ * reversal was held until then. */
+static void do_reverse(struct tg_dispatch *d, const struct tg_open_row *row)
+{
+    const struct tg_row_mark mark = {.posting = row->reverses,
+                                     .from = TG_POSTING_POSTED,
+                                     .to = TG_POSTING_REVERSED,
+                                     .at_ms = tg_dispatch_now_ms()};
+
+    if (tg_marks_add_silent(d->marks, &mark) != 0) {
+        tg_dispatch_fail_text(d, "dispatch: no memory to record a reversal");
+    }
+}
+
 static void do_mark(struct tg_dispatch *d, struct tg_open_row *row, const struct tg_action *a)
 {
     struct tg_row_mark mark = {.posting = row->id,
@@ -64,7 +78,7 @@ static void do_mark(struct tg_dispatch *d, struct tg_open_row *row, const struct
             .id = tg_journal_next_id(d->o.journal, TG_TABLE_EXCEPTIONS),
             .object = row->object,
             .posting = row->id,
-            .tenant = d->targets[row->destination].tenant,
+            .tenant = d->targets[row->destination].tenant->id,
             .code = code,
             .owner = entry != NULL ? entry->owner : "integration",
             .detail = detail,
@@ -78,6 +92,9 @@ static void do_mark(struct tg_dispatch *d, struct tg_open_row *row, const struct
         tg_dispatch_fail_text(d, "dispatch: no memory to record a posting's state");
     }
     free(detail);
+    if (a->state == TG_POSTING_POSTED && row->reverses != 0) {
+        do_reverse(d, row);
+    }
     row->state = a->state;
     row->outcome = NULL;
     row->marks_out++;
@@ -92,6 +109,10 @@ static void fill_job(const struct tg_open_row *row, struct tg_connect_job *job)
                                    .subject = row->subject,
                                    .correlation_id = row->correlation_id,
                                    .attempt = row->attempt};
+    if (row->reverses != 0) {
+        job->reverses_key = row->reverses_hex;
+        job->reverses_ref = row->reverses_ref[0] != '\0' ? row->reverses_ref : NULL;
+    }
     memcpy(job->key, row->key_hex, sizeof(job->key));
 }
 
@@ -196,8 +217,20 @@ void tg_dispatch_on_marked(void *arg, int64_t posting)
 
     if (row != NULL) {
         row->marks_out--;
+        if (row->marks_out == 0 && tg_posting_is_final(row->state)) {
+            tg_holds_ended(d->holds, posting);
+        }
     }
     tg_dispatch_feed(d, &ev);
+}
+
+void tg_dispatch_on_settled(void *arg)
+{
+    struct tg_dispatch *d = arg;
+
+    if (d->listener != NULL) {
+        d->listener(d->listener_arg);
+    }
 }
 
 void tg_dispatch_on_marks_fatal(void *arg, const struct tg_error *err)

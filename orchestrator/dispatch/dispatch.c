@@ -7,9 +7,11 @@
  *   D4  sent, the destination has it, no answer yet  -> as D3, looked up: found, POSTED
  *   D5  answered, outcome mark not on disk           -> as D4
  *   D6  outcome on disk, posting not forgotten       -> final in the journal, not loaded again
- *   D7  exception: its row and the mark to EXCEPTION are one commit, so neither is without the
- * other D8  cancelled here, CANCELLED not on disk        -> intake's batch did not commit either;
- * its entry is unacknowledged and decided again
+ *   D7  exception: its row and the mark to EXCEPTION -> one commit: neither is without the other
+ *   D8  cancelled here, CANCELLED not on disk        -> intake's batch did not commit either; its
+ *                                                       entry is unacknowledged, decided again
+ *   D9  superseded here, noted in memory only        -> its version has ended in the journal: it is
+ *                                                       loaded as superseded
  *
  * Kept by: SEND is carried out only after tg_engine_step got MARKED for the SENT mark, MARKED is
  * fed only from the batch's commit; the marks of one posting in one step share one batch.
@@ -26,7 +28,8 @@
 #include "dispatch/inner.h"
 #include "dispatch/words.h"
 
-#define TIMER_MAX_MS 60000 /* the wall clock may be set: look again at least so often */
+/* The wall clock may be set, and the time of a hold may be up: look again at least so often. */
+#define TIMER_MAX_MS TG_HOLDS_DUE_MS
 
 int64_t tg_dispatch_now_ms(void)
 {
@@ -158,8 +161,10 @@ static void on_turn(uv_prepare_t *prepare)
     tg_dispatch_load(d);
     tg_dispatch_pump(d);
     tg_marks_flush(d->marks);
+    tg_holds_turn(d->holds);
     publish(d);
-    if (d->stopping && tg_engine_is_quiet(d->engine) && tg_marks_is_empty(d->marks)) {
+    if (d->stopping && tg_engine_is_quiet(d->engine) && tg_marks_is_empty(d->marks) &&
+        tg_holds_is_quiet(d->holds)) {
         close_connectors(d);
         return;
     }
@@ -174,7 +179,7 @@ static int open_target(struct tg_dispatch *d, const struct tg_config_tenant *ten
     struct tg_target *t = &d->targets[c->index];
 
     t->config = c;
-    t->tenant = tenant->id;
+    t->tenant = tenant;
     t->owner = d;
     t->more = true;
     t->ops = tg_connector_find(c->connector);
@@ -266,15 +271,16 @@ static int start_parts(struct tg_dispatch *d, struct tg_error *err)
 {
     struct tg_marks_options marks = {.journal = d->o.journal,
                                      .marked = tg_dispatch_on_marked,
+                                     .settled = tg_dispatch_on_settled,
                                      .fatal = tg_dispatch_on_marks_fatal,
                                      .arg = d};
 
     d->target_count = count_indexes(d->o.config);
     d->targets = calloc((size_t)d->target_count + 1, sizeof(*d->targets));
-    d->skip = calloc(TG_SKIP_MAX, sizeof(*d->skip));
+    d->holds = tg_holds_new(d);
     d->rows = tg_rows_new();
     d->marks = tg_marks_new(&marks);
-    if (d->targets == NULL || d->skip == NULL || d->rows == NULL || d->marks == NULL) {
+    if (d->targets == NULL || d->holds == NULL || d->rows == NULL || d->marks == NULL) {
         return tg_error_set(err, "dispatch: no memory");
     }
     d->reader = tg_reader_open(d->o.config->journal.path, err);
@@ -297,7 +303,8 @@ static void free_parts(struct tg_dispatch *d)
     tg_marks_free(d->marks);
     tg_rows_free(d->rows);
     tg_reader_close(d->reader);
-    free(d->skip);
+    tg_holds_free(d->holds);
+    tg_idset_free(&d->cancelled);
     free(d->targets);
     free(d);
 }
@@ -329,46 +336,72 @@ struct tg_dispatch *tg_dispatch_start(const struct tg_dispatch_options *o, struc
 
 void tg_dispatch_kick(struct tg_dispatch *d)
 {
-    d->skip_count = 0;
+    tg_idset_clear(&d->cancelled);
     for (uint32_t i = 0; i < d->target_count; i++) {
         d->targets[i].more = true;
     }
 }
 
-static bool is_unloaded(const struct tg_dispatch *d, int64_t posting, uint32_t destination)
+void tg_dispatch_listen(struct tg_dispatch *d, void (*fn)(void *arg), void *arg)
 {
-    return destination < d->target_count && posting > d->targets[destination].after &&
-           d->skip_count < TG_SKIP_MAX;
+    d->listener = fn;
+    d->listener_arg = arg;
 }
 
-bool tg_dispatch_may_cancel(struct tg_dispatch *d, int64_t posting, uint32_t destination)
+/* Nothing in memory knows of it. Ready after a send is a replay, by someone who may err. */
+static bool is_untouched(const struct tg_row_posting *row)
 {
-    const struct tg_open_row *row = tg_rows_find(d->rows, posting);
-
-    if (row == NULL) {
-        return is_unloaded(d, posting, destination);
-    }
-    if (row->marks_out != 0 || row->out) {
+    switch (row->state) {
+    case TG_POSTING_READY:
+        return row->first_sent_ms == 0;
+    case TG_POSTING_PLANNED:
+    case TG_POSTING_HELD:
+    case TG_POSTING_RETRY:
+    case TG_POSTING_EXCEPTION:
+        return true;
+    default:
         return false;
     }
-    return row->state == TG_POSTING_RETRY ||
-           (row->state == TG_POSTING_READY && row->first_sent_ms == 0);
 }
 
-bool tg_dispatch_cancel(struct tg_dispatch *d, int64_t posting, uint32_t destination)
+enum tg_let_go tg_dispatch_may_cancel(struct tg_dispatch *d, const struct tg_row_posting *row)
 {
-    const struct tg_engine_event ev = {
-        .kind = TG_EV_CANCEL, .id = posting, .destination = destination};
+    if (tg_holds_has(d->holds, row->id) || tg_idset_has(&d->cancelled, row->id) ||
+        d->cancelled.count >= TG_IDSET_MAX - TG_EFFECTS_MAX) {
+        return TG_LET_GO_LATER;
+    }
+    switch (tg_engine_grip(d->engine, row->id)) {
+    case TG_GRIP_WAITS:
+        return TG_LET_GO_YES;
+    case TG_GRIP_TELLING:
+        return TG_LET_GO_LATER;
+    case TG_GRIP_BEGUN:
+        return TG_LET_GO_NO;
+    case TG_GRIP_NONE:
+        break;
+    }
+    return is_untouched(row) ? TG_LET_GO_YES : TG_LET_GO_NO;
+}
+
+bool tg_dispatch_cancel(struct tg_dispatch *d, int64_t posting)
+{
+    tg_dispatch_supersede(d, posting);
+    return tg_rows_find(d->rows, posting) == NULL && tg_idset_add(&d->cancelled, posting) == 0;
+}
+
+void tg_dispatch_supersede(struct tg_dispatch *d, int64_t posting)
+{
+    const struct tg_engine_event ev = {.kind = TG_EV_CANCEL, .id = posting};
 
     if (tg_rows_find(d->rows, posting) != NULL) {
         tg_dispatch_feed(d, &ev);
-        return tg_rows_find(d->rows, posting) == NULL;
     }
-    if (!is_unloaded(d, posting, destination)) {
-        return false;
-    }
-    d->skip[d->skip_count++] = posting;
-    return true;
+}
+
+bool tg_dispatch_is_reversible(const struct tg_dispatch *d, uint32_t destination)
+{
+    return destination < d->target_count && d->targets[destination].ops != NULL &&
+           d->targets[destination].ops->reversible;
 }
 
 void tg_dispatch_stop(struct tg_dispatch *d, void (*stopped)(void *arg), void *arg)

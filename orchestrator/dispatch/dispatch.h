@@ -1,7 +1,8 @@
 /*
  * dispatch.h: journal -> destinations. The shell round core/engine.h: loads open postings in
  * windows, turns MARK actions of one loop turn into one journal batch, hands SEND and LOOKUP to
- * connectors, keeps the one timer. After a crash it loads what was `sent` as in doubt.
+ * connectors, keeps the one timer. After a crash it loads what was `sent` as in doubt. Releases
+ * what is held once the posting it waits for is final (holds.c).
  *
  * Ownership: tg_dispatch owns engine, connectors and its reader; journal and config outlive it.
  */
@@ -29,17 +30,37 @@ struct tg_dispatch_options {
 
 struct tg_dispatch *tg_dispatch_start(const struct tg_dispatch_options *o, struct tg_error *err);
 
-/* New postings are in the journal, and so are all cancels asked for before. Cheap; call after each
- * commit of intake. */
+/* What a batch of intake held is in the journal, cancels included. Cheap; call after each commit.
+ */
 void tg_dispatch_kick(struct tg_dispatch *d);
 
-/* Would tg_dispatch_cancel succeed now? Asked for every posting of an object before the first one
- * is cancelled; nothing may run on the loop in between. */
-bool tg_dispatch_may_cancel(struct tg_dispatch *d, int64_t posting, uint32_t destination);
+enum tg_let_go {
+    TG_LET_GO_YES,  /* it did nothing, and tg_dispatch_cancel will see that it never does */
+    TG_LET_GO_NO,   /* it may have had an effect, or be about to */
+    TG_LET_GO_LATER /* a mark of it is on its way to the journal: ask again after its commit */
+};
 
-/* A posting was superseded by intake before it was sent: forget it if it is held in memory and not
- * on its way. Returns true when it is surely not sent and will not be; intake then cancels it. */
-bool tg_dispatch_cancel(struct tg_dispatch *d, int64_t posting, uint32_t destination);
+/*
+ * What may become of a posting, row being what the journal has of it now. Asked for every posting
+ * of an object before anything is done to the first one; nothing may run on the loop in between.
+ */
+enum tg_let_go tg_dispatch_may_cancel(struct tg_dispatch *d, const struct tg_row_posting *row);
+
+/*
+ * Superseded, and TG_LET_GO_YES was the answer: forgets it, and loads it no more. The caller writes
+ * the mark to CANCELLED in the batch it kicks for. False: it is on its way after all; a bug.
+ */
+bool tg_dispatch_cancel(struct tg_dispatch *d, int64_t posting);
+
+/* Superseded, and TG_LET_GO_NO was the answer: should it turn out that nothing happened, it is
+ * cancelled and not tried again. */
+void tg_dispatch_supersede(struct tg_dispatch *d, int64_t posting);
+
+/* Is it configured, and does its connector take reversals? */
+bool tg_dispatch_is_reversible(const struct tg_dispatch *d, uint32_t destination);
+
+/* fn is called whenever marks have come to be on disk; one listener. */
+void tg_dispatch_listen(struct tg_dispatch *d, void (*fn)(void *arg), void *arg);
 
 /* A destination a person holds: postings stay where they are, nothing is dropped; what is marked
  * sent still goes. Released in order, slots one by one. */

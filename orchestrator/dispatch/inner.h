@@ -5,7 +5,8 @@
  *   carry.c      the engine's actions carried out, answers and commits fed back
  *   load.c       open postings from the journal into the engine
  *   pause.c      destinations that a person holds
- *   marks.c, rows.c, words.c have headers of their own
+ *   holds.c      postings that wait for another one: release, cancel, time-out
+ *   marks.c, rows.c, idset.c, words.c have headers of their own
  *
  * Ownership: tg_dispatch owns everything it points to but the options.
  */
@@ -13,22 +14,29 @@
 #define TG_DISPATCH_INNER_H
 
 #include "dispatch/dispatch.h"
+#include "dispatch/idset.h"
 #include "dispatch/marks.h"
 #include "dispatch/rows.h"
 
-#define TG_LOAD_PAGE 256  /* postings of one destination read in one loop turn */
-#define TG_SKIP_MAX 65536 /* cancels between two commits of intake */
+#define TG_LOAD_PAGE 256 /* postings of one destination read in one loop turn */
 
 /* One destination of the engine; ops NULL: known to the journal, not in the configuration. */
 struct tg_target {
     const struct tg_config_destination *config;
-    const char *tenant;
+    const struct tg_config_tenant *tenant;
     const struct tg_connector_ops *ops;
     struct tg_connector *connector;
     struct tg_dispatch *owner;
     int64_t after; /* postings up to this id were loaded */
     bool more;     /* there may be postings behind it */
     struct tg_dispatch_pause pause;
+};
+
+struct tg_holds;
+
+struct tg_behind {
+    int64_t posting;
+    uint32_t destination;
 };
 
 struct tg_dispatch {
@@ -45,8 +53,13 @@ struct tg_dispatch {
     bool carrying; /* actions are being carried out: nested steps append */
     struct tg_open_row *page[TG_LOAD_PAGE];
     size_t page_count;
-    int64_t *skip; /* cancelled before they were loaded, not yet committed */
-    size_t skip_count;
+    /* Became open again although the loader is past them: loaded one by one when there is room. */
+    struct tg_behind behind[TG_LOAD_BEHIND_MAX];
+    size_t behind_count;
+    struct tg_idset cancelled; /* by intake, not yet committed: not to be loaded nor released */
+    struct tg_holds *holds;
+    void (*listener)(void *arg);
+    void *listener_arg;
     uv_prepare_t turn;
     uv_timer_t timer;
     bool stopping, closing, failed;
@@ -68,6 +81,7 @@ void tg_dispatch_feed(struct tg_dispatch *d, const struct tg_engine_event *ev);
 void tg_dispatch_pump(struct tg_dispatch *d);
 /* For struct tg_marks_options and tg_connector_ops.open; arg: the dispatch, the target. */
 void tg_dispatch_on_marked(void *arg, int64_t posting);
+void tg_dispatch_on_settled(void *arg);
 void tg_dispatch_on_marks_fatal(void *arg, const struct tg_error *err);
 void tg_dispatch_on_result(void *arg, const struct tg_connect_result *result);
 
@@ -75,6 +89,20 @@ void tg_dispatch_on_result(void *arg, const struct tg_connect_result *result);
 
 /* A further page of every destination that has more and room for it. */
 void tg_dispatch_load(struct tg_dispatch *d);
+/* This posting is open in the journal (again), wherever the loader is. */
+void tg_dispatch_load_again(struct tg_dispatch *d, int64_t posting, uint32_t destination);
+
+/* ---- holds.c ---- */
+
+struct tg_holds *tg_holds_new(struct tg_dispatch *d); /* NULL: no memory */
+void tg_holds_free(struct tg_holds *h);
+/* This posting is final in the journal: who waits for it? Looked at in the next turn. */
+void tg_holds_ended(struct tg_holds *h, int64_t posting);
+/* Once a loop turn. */
+void tg_holds_turn(struct tg_holds *h);
+bool tg_holds_is_quiet(const struct tg_holds *h); /* nothing of its own is on its way */
+/* A mark of holds.c on this posting is on its way to the journal. */
+bool tg_holds_has(const struct tg_holds *h, int64_t posting);
 
 /* ---- pause.c ---- */
 

@@ -110,6 +110,11 @@ int tg_marks_add(struct tg_marks *m, const struct tg_row_mark *mark,
     return 0;
 }
 
+int tg_marks_add_silent(struct tg_marks *m, const struct tg_row_mark *mark)
+{
+    return m->tail != NULL ? tg_batch_mark(m->tail->batch, mark) : -1;
+}
+
 static void on_done(void *arg, bool ok, const struct tg_error *err)
 {
     struct flight *f = arg;
@@ -123,6 +128,7 @@ static void on_done(void *arg, bool ok, const struct tg_error *err)
         for (size_t i = 0; i < f->count; i++) {
             m->o.marked(m->o.arg, f->ids[i]);
         }
+        m->o.settled(m->o.arg);
     }
     flight_free(f);
 }

@@ -14,6 +14,7 @@ struct tg_marks;
 struct tg_marks_options {
     struct tg_journal *journal;
     void (*marked)(void *arg, int64_t posting); /* once a mark, after its commit, in order */
+    void (*settled)(void *arg);                 /* once a commit, after its marks */
     void (*fatal)(void *arg, const struct tg_error *err);
     void *arg;
 };
@@ -27,6 +28,9 @@ void tg_marks_free(struct tg_marks *m);
  */
 int tg_marks_add(struct tg_marks *m, const struct tg_row_mark *mark,
                  const struct tg_row_exception *exception);
+
+/* A mark that goes with the one added before it, and of which nobody is told. 0 or -1, likewise. */
+int tg_marks_add_silent(struct tg_marks *m, const struct tg_row_mark *mark);
 
 /*
  * Keeps the next marks (up to TG_MARKS_TOGETHER_MAX) in one batch, whatever it holds already.

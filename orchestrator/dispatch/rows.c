@@ -5,6 +5,7 @@
 
 #include "common/codec.h"
 
+#define TEXTS 6
 #define TABLE_SIZE 16384u /* a power of two, at least twice TG_OPEN_POSTINGS_MAX */
 
 _Static_assert(TABLE_SIZE >= 2 * TG_OPEN_POSTINGS_MAX, "the table would fill up");
@@ -63,14 +64,14 @@ static const char *put(char **at, const char *s, size_t len)
 
 static struct tg_open_row *copy_row(const struct tg_row_posting *from)
 {
-    const char *texts[5] = {from->kind, from->leg, from->payload, from->subject,
-                            from->correlation_id};
-    size_t len[5];
+    const char *texts[] = {from->kind,           from->leg,         from->payload, from->subject,
+                           from->correlation_id, from->reverses_ref};
+    size_t len[TEXTS];
     size_t total = 0;
     struct tg_open_row *row;
     char *at;
 
-    for (size_t i = 0; i < 5; i++) {
+    for (size_t i = 0; i < TEXTS; i++) {
         texts[i] = texts[i] != NULL ? texts[i] : "";
         len[i] = strlen(texts[i]);
         total += len[i] + 1;
@@ -87,12 +88,18 @@ static struct tg_open_row *copy_row(const struct tg_row_posting *from)
     row->attempt = from->attempt;
     row->due_ms = from->due_ms;
     row->first_sent_ms = from->first_sent_ms;
+    row->superseded = from->superseded;
+    row->reverses = from->reverses;
+    if (row->reverses != 0) {
+        tg_hex_encode(from->reverses_key, TG_POSTING_KEY_BYTES, row->reverses_hex);
+    }
     tg_hex_encode(from->key, TG_POSTING_KEY_BYTES, row->key_hex);
     row->kind = put(&at, texts[0], len[0]);
     row->leg = put(&at, texts[1], len[1]);
     row->payload = put(&at, texts[2], len[2]);
     row->subject = put(&at, texts[3], len[3]);
     row->correlation_id = put(&at, texts[4], len[4]);
+    row->reverses_ref = put(&at, texts[5], len[5]);
     return row;
 }
 

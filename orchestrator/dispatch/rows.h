@@ -18,8 +18,12 @@ struct tg_open_row {
     int64_t due_ms, first_sent_ms; /* as loaded */
     unsigned marks_out;            /* in a batch that is not on disk yet */
     bool out;                      /* with the connector */
+    bool superseded;               /* as loaded */
+    int64_t reverses;              /* 0: not a reversal */
     char key_hex[2 * TG_POSTING_KEY_BYTES + 1];
+    char reverses_hex[2 * TG_POSTING_KEY_BYTES + 1];
     const char *kind, *leg, *payload, *subject, *correlation_id;
+    const char *reverses_ref; /* "": none */
     /* the connector's last answer, until the mark that records it */
     const char *outcome; /* static word; NULL: none to record */
     char ref[TG_CONNECT_REF_MAX_BYTES + 1];

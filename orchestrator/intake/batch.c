@@ -46,15 +46,20 @@ static struct tg_master *master_of(const struct tg_intake *i, const struct tg_co
     return i->o.masters[t - i->o.config->tenants];
 }
 
+static struct tg_pipeline_input input_of(const struct tg_intake *i, const struct verdict *v)
+{
+    return (struct tg_pipeline_input){.type = v->reading.event.type,
+                                      .data = v->reading.data,
+                                      .headers = v->reading.headers,
+                                      .tenant = v->reading.tenant,
+                                      .source = v->reading.source,
+                                      .master = master_of(i, v->reading.tenant),
+                                      .received_ms = v->reading.event.received_ms};
+}
+
 static int run_pipeline(const struct tg_intake *i, struct verdict *v, struct tg_error *err)
 {
-    struct tg_pipeline_input in = {.type = v->reading.event.type,
-                                   .data = v->reading.data,
-                                   .headers = v->reading.headers,
-                                   .tenant = v->reading.tenant,
-                                   .source = v->reading.source,
-                                   .master = master_of(i, v->reading.tenant),
-                                   .received_ms = v->reading.event.received_ms};
+    struct tg_pipeline_input in = input_of(i, v);
 
     if (tg_pipeline_run(i->o.pipeline, &in, &v->result) != 0) {
         return tg_error_set(err, "intake: no memory to run the rules");
@@ -63,10 +68,50 @@ static int run_pipeline(const struct tg_intake *i, struct verdict *v, struct tg_
     return 0;
 }
 
-/* The rules, and what is known about the object they made. 0; 1: its twin is in the batch; -1. */
+/* "acme/erp" is "erp" to the rules. */
+static const char *short_name(const char *destination_id, const char *tenant)
+{
+    size_t len = strlen(tenant);
+
+    return strncmp(destination_id, tenant, len) == 0 && destination_id[len] == '/'
+               ? destination_id + len + 1
+               : destination_id;
+}
+
+/* What the rules say about taking back each effect that this version would have to take back. */
+static int ask_reversals(const struct tg_intake *i, struct verdict *v, struct tg_error *err)
+{
+    struct tg_pipeline_input in = input_of(i, v);
+
+    for (size_t k = 0; k < v->known.posting_count; k++) {
+        struct tg_known_posting *e = &v->known.postings[k];
+        enum tg_correction c = tg_known_correction(e);
+        json_t *posting;
+
+        if (c != TG_CORRECT_REVERSE && c != TG_CORRECT_REVERSE_WHEN_POSTED) {
+            continue;
+        }
+        posting = json_pack("{s:s, s:s, s:s, s:s, s:o}", "destination",
+                            short_name(e->destination_id, in.tenant->id), "kind", e->kind, "leg",
+                            e->leg, "period", e->period, "payload",
+                            json_loads(e->payload, JSON_REJECT_DUPLICATES, NULL));
+        if (posting != NULL) {
+            e->reversal = tg_pipeline_reversal(i->o.pipeline, &in, v->result.object_kind, posting);
+            json_decref(posting);
+        }
+        if (e->reversal == NULL) {
+            return tg_error_set(err, "intake: no memory to ask about a reversal");
+        }
+    }
+    return 0;
+}
+
+/* The rules, and what is known about the object they made. 0; 1: its twin is in the batch, or a
+ * mark of it on its way to the journal; -1. */
 static int look_at_object(struct tg_intake *i, struct verdict *v, struct tg_error *err)
 {
     unsigned char key[TG_POSTING_KEY_BYTES];
+    int rc;
 
     if (run_pipeline(i, v, err) != 0) {
         return -1;
@@ -80,12 +125,12 @@ static int look_at_object(struct tg_intake *i, struct verdict *v, struct tg_erro
     if (tg_seen_has(&i->seen, key)) {
         return 1;
     }
-    if (tg_known_object(i->reader, i->o.dispatch, key, v->result.object_version, &v->known, err) !=
-        0) {
-        return -1;
+    rc = tg_known_object(i->reader, i->o.dispatch, key, v->result.object_version, &v->known, err);
+    if (rc != 0) {
+        return rc;
     }
     tg_seen_add(&i->seen, key);
-    return 0;
+    return ask_reversals(i, v, err);
 }
 
 /* An entry's id as a key of the batch's seen set. */
@@ -120,7 +165,7 @@ static int refuse_reuse(struct tg_intake *i, struct verdict *v, char *stored_id,
     return rc;
 }
 
-/* 0 with a plan; 1: not in this batch, it already holds a twin; -1. */
+/* 0 with a plan; 1: not in this batch, see look_at_object; -1. */
 static int judge(struct tg_intake *i, const struct tg_held *h, struct verdict *v,
                  struct tg_error *err)
 {
@@ -192,6 +237,7 @@ static int decide_entry(struct tg_intake *i, const struct tg_held *h, struct tg_
         w.rules_sha256 = tg_bundle_sha256(tg_rules_bundle(i->o.pipeline->rules));
         if (v.reading.tenant != NULL) {
             w.master_version = tg_master_version(master_of(i, v.reading.tenant));
+            w.hold_timeout_ms = v.reading.tenant->hold_timeout_ms;
         }
         rc = tg_write_plan(&w, &v.reading, &v.plan, &v.known, err);
     }

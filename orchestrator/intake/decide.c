@@ -18,13 +18,20 @@ void tg_known_clear(struct tg_known *k)
     free(k->same.json);
     free(k->live.json);
     free(k->exceptions);
+    for (size_t i = 0; i < k->posting_count; i++) {
+        free(k->postings[i].destination_id);
+        free(k->postings[i].period);
+        free(k->postings[i].payload);
+        json_decref(k->postings[i].reversal);
+    }
+    free(k->postings);
     *k = (struct tg_known){0};
 }
 
 void tg_plan_clear(struct tg_plan *p)
 {
     for (size_t i = 0; i < p->posting_count; i++) {
-        free(p->postings[i].payload);
+        free(p->postings[i].made);
     }
     free(p->json);
     free(p->detail);
@@ -106,14 +113,15 @@ static bool is_name(const char *s)
 }
 
 /* Key: destination, object key @ version, kind, leg, generation 1. */
-static int posting_key(const struct tg_plan *p, struct tg_plan_posting *to)
+static int posting_key(const struct tg_plan *p, const struct tg_config_destination *d,
+                       struct tg_plan_posting *to)
 {
     char subject[SUBJECT_BYTES];
 
     tg_hex_encode(p->object_key, sizeof(p->object_key), subject);
     (void)snprintf(subject + 2 * TG_POSTING_KEY_BYTES, sizeof(subject) - 2 * TG_POSTING_KEY_BYTES,
                    "@%" PRId64, p->version);
-    return tg_posting_key(tg_str_of(to->destination->id), tg_str_of(subject), tg_str_of(to->kind),
+    return tg_posting_key(tg_str_of(d->id), tg_str_of(subject), tg_str_of(to->kind),
                           tg_str_of(to->leg), 1, to->key);
 }
 
@@ -127,13 +135,36 @@ static bool has_key(const struct tg_plan *p, const unsigned char key[TG_POSTING_
     return false;
 }
 
-/* 0, 1: the route planned something impossible (*why), -1: no memory. */
-static int add_posting(struct tg_plan *p, const struct tg_config_tenant *tenant, const json_t *from,
-                       const char **why)
+/* Behind what it must wait: the reversal planned just now, or a posting that is not over. */
+static void hold_in_order(const struct tg_plan *p, const struct tg_known *k,
+                          struct tg_plan_posting *to)
 {
+    for (size_t i = p->posting_count; i > 0; i--) {
+        if (p->postings[i - 1].reverses != NULL &&
+            p->postings[i - 1].destination == to->destination) {
+            to->hold = TG_HOLD_ORDER;
+            to->hold_on_planned = i - 1;
+            return;
+        }
+    }
+    for (size_t i = 0; i < k->posting_count; i++) {
+        const struct tg_known_posting *e = &k->postings[i];
+
+        if (e->destination == to->destination && !tg_posting_is_final(e->state) &&
+            tg_known_correction(e) != TG_CORRECT_CANCEL) {
+            to->hold = TG_HOLD_ORDER;
+            to->hold_on = e->id;
+        }
+    }
+}
+
+/* 0, 1: the route planned something impossible (*why), -1: no memory. */
+static int add_posting(struct tg_plan *p, const struct tg_config_tenant *tenant,
+                       const struct tg_known *k, const json_t *from, const char **why)
+{
+    const struct tg_config_destination *destination =
+        find_destination(tenant, json_string_value(json_object_get(from, "destination")));
     struct tg_plan_posting to = {
-        .destination =
-            find_destination(tenant, json_string_value(json_object_get(from, "destination"))),
         .kind = json_string_value(json_object_get(from, "kind")),
         .leg = json_string_value(json_object_get(from, "leg")),
         .period = json_string_value(json_object_get(from, "period")),
@@ -143,7 +174,7 @@ static int add_posting(struct tg_plan *p, const struct tg_config_tenant *tenant,
     struct tg_decimal micros;
 
     *why = "the route planned a posting for a destination the tenant does not have";
-    if (to.destination == NULL) {
+    if (destination == NULL) {
         return 1;
     }
     *why = "the route planned a posting without a sound kind, leg, period, quantity or payload";
@@ -151,18 +182,21 @@ static int add_posting(struct tg_plan *p, const struct tg_config_tenant *tenant,
         tg_decimal_parse(tg_str_of(quantity), &micros) != 0 || !json_is_object(payload)) {
         return 1;
     }
-    if (posting_key(p, &to) != 0) {
+    if (posting_key(p, destination, &to) != 0) {
         return -1;
     }
     *why = "the route planned the same posting twice";
     if (has_key(p, to.key)) {
         return 1;
     }
+    to.destination = destination->index;
     to.quantity_micros = micros.micros;
-    to.payload = json_dumps(payload, JSON_COMPACT | JSON_SORT_KEYS);
-    if (to.payload == NULL) {
+    to.made = json_dumps(payload, JSON_COMPACT | JSON_SORT_KEYS);
+    if (to.made == NULL) {
         return -1;
     }
+    to.payload = to.made;
+    hold_in_order(p, k, &to);
     p->postings[p->posting_count++] = to;
     return 0;
 }
@@ -170,36 +204,144 @@ static int add_posting(struct tg_plan *p, const struct tg_config_tenant *tenant,
 static void drop_postings(struct tg_plan *p)
 {
     for (size_t i = 0; i < p->posting_count; i++) {
-        free(p->postings[i].payload);
+        free(p->postings[i].made);
     }
     p->posting_count = 0;
 }
 
-/* VALIDATED with its postings, or EXCEPTION when there is nowhere to go or the route is at fault.
- */
-static int plan_postings(struct tg_plan *p, const struct tg_reading *r,
+/* VALIDATED with its postings, or an exception when there is nowhere to go or the route is at
+ * fault. */
+static int plan_postings(struct tg_plan *p, const struct tg_reading *r, const struct tg_known *k,
                          const struct tg_pipeline_result *result, const struct tg_catalogue *c)
 {
     size_t n = json_array_size(result->postings);
     const char *why = "the route planned more postings than one object may have";
     int rc = n > TG_POSTINGS_PER_OBJECT_MAX ? 1 : 0;
 
-    p->object_state = TG_VERSION_EXCEPTION;
     if (n == 0) {
         return open_exception(p, c, "no_destination",
                               "no destination of this tenant takes this object", NULL);
     }
     for (size_t i = 0; i < n && rc == 0; i++) {
-        rc = add_posting(p, r->tenant, json_array_get(result->postings, i), &why);
-    }
-    if (rc < 0) {
-        return -1;
+        rc = add_posting(p, r->tenant, k, json_array_get(result->postings, i), &why);
     }
     if (rc > 0) {
-        drop_postings(p);
         return open_exception(p, c, "rule_fault", why, NULL);
     }
     p->object_state = TG_VERSION_VALIDATED;
+    return rc;
+}
+
+/* ---- corrections ---- */
+
+enum tg_correction tg_known_correction(const struct tg_known_posting *p)
+{
+    const struct tg_effect e = {.state = p->state,
+                                .is_reversal = p->reverses != 0,
+                                .is_reversed = p->is_reversed,
+                                .unknown = p->unknown,
+                                .released = p->let_go == TG_LET_GO_YES};
+
+    return tg_correct(&e);
+}
+
+/* Must it be taken back? */
+static bool stands(const struct tg_known_posting *e)
+{
+    const enum tg_correction c = tg_known_correction(e);
+
+    return c == TG_CORRECT_REVERSE || c == TG_CORRECT_REVERSE_WHEN_POSTED;
+}
+
+static bool anything_stands(const struct tg_known *k)
+{
+    for (size_t i = 0; i < k->posting_count; i++) {
+        if (stands(&k->postings[i])) {
+            return true;
+        }
+    }
+    return k->uncertain;
+}
+
+/* Why this effect cannot be taken back by itself: the code, and *message. NULL: it can. */
+static const char *refusal(const struct tg_config_tenant *tenant, const struct tg_known_posting *e,
+                           const char **message)
+{
+    const json_t *code = json_object_get(e->reversal, "code");
+
+    if (tenant->corrections != NULL && strcmp(tenant->corrections, "review") == 0) {
+        *message = "an earlier version was posted, or may have been, and this tenant has "
+                   "corrections reviewed";
+        return "correction_after_posting";
+    }
+    if (!e->reversible) {
+        *message = "an earlier version was posted, or may have been, to a destination that takes "
+                   "no reversals or is not configured";
+        return "correction_after_posting";
+    }
+    *message = json_string_value(json_object_get(e->reversal, "message"));
+    if (e->reversal == NULL) {
+        *message = "the rules were not asked how to take back an earlier version";
+        return "rule_fault";
+    }
+    return json_string_value(code);
+}
+
+static const char *first_refusal(const struct tg_config_tenant *tenant, const struct tg_known *k,
+                                 const char **message)
+{
+    if (k->uncertain) {
+        *message = "the object has more versions or postings than a correction looks at";
+        return "correction_after_posting";
+    }
+    for (size_t i = 0; i < k->posting_count; i++) {
+        const char *code =
+            stands(&k->postings[i]) ? refusal(tenant, &k->postings[i], message) : NULL;
+
+        if (code != NULL) {
+            return code;
+        }
+    }
+    return NULL;
+}
+
+static int add_reversal(struct tg_plan *p, const struct tg_known_posting *e)
+{
+    const json_t *payload = json_object_get(e->reversal, "payload");
+    const char *period = json_string_value(json_object_get(e->reversal, "period"));
+    struct tg_plan_posting to = {.destination = e->destination,
+                                 .kind = e->kind,
+                                 .leg = e->leg,
+                                 .period = period != NULL ? period : e->period,
+                                 .payload = e->payload,
+                                 .quantity_micros = -e->quantity_micros,
+                                 .reverses = e};
+
+    if (payload != NULL) {
+        to.made = json_dumps(payload, JSON_COMPACT | JSON_SORT_KEYS);
+        to.payload = to.made;
+    }
+    if (to.payload == NULL ||
+        tg_reversal_key(tg_str_of(e->destination_id), e->key, tg_str_of(e->kind), tg_str_of(e->leg),
+                        1, to.key) != 0) {
+        free(to.made);
+        return -1;
+    }
+    if (tg_known_correction(e) == TG_CORRECT_REVERSE_WHEN_POSTED) {
+        to.hold = TG_HOLD_REVERSAL;
+        to.hold_on = e->id;
+    }
+    p->postings[p->posting_count++] = to;
+    return 0;
+}
+
+static int plan_reversals(struct tg_plan *p, const struct tg_known *k)
+{
+    for (size_t i = 0; i < k->posting_count; i++) {
+        if (stands(&k->postings[i]) && add_reversal(p, &k->postings[i]) != 0) {
+            return -1;
+        }
+    }
     return 0;
 }
 
@@ -212,19 +354,6 @@ static void end_version(struct tg_plan *p, const struct tg_known_version *v)
         return;
     }
     p->supersede[p->supersede_count++] = v->id;
-}
-
-static bool all_unsent(const struct tg_known *k)
-{
-    if (k->uncertain) {
-        return false;
-    }
-    for (size_t i = 0; i < k->posting_count; i++) {
-        if (!k->postings[i].unsent) {
-            return false;
-        }
-    }
-    return true;
 }
 
 /* Step 4. */
@@ -242,19 +371,46 @@ static int same_version(struct tg_plan *p, const struct tg_known *k, const struc
                           "this version of the object came before with other content", NULL);
 }
 
-/* Step 6: what is posted is corrected by a person; nothing of it is touched here. */
-static int correction(struct tg_plan *p, const struct tg_known *k,
-                      const struct tg_pipeline_result *result, const struct tg_catalogue *c)
+/* Everything the version itself owes, or why it cannot be: then p->code is set. */
+static int plan_new(struct tg_plan *p, const struct tg_reading *r,
+                    const struct tg_pipeline_result *result, const struct tg_known *k,
+                    const struct tg_catalogue *c)
 {
-    p->object_state = TG_VERSION_EXCEPTION;
-    if (k->latest.id != k->live.id) {
-        end_version(p, &k->latest); /* an earlier correction that waits for a person as well */
-    }
+    const char *message = NULL;
+    const char *code;
+
     if (json_array_size(result->violations) != 0) {
         return open_violations(p, c, result->violations);
     }
-    return open_exception(p, c, "correction_after_posting",
-                          "an earlier version was posted, or may have been", NULL);
+    code = first_refusal(r->tenant, k, &message);
+    if (code != NULL) {
+        return open_exception(p, c, code, message != NULL ? message : code, NULL);
+    }
+    return plan_reversals(p, k) != 0 ? -1 : plan_postings(p, r, k, result, c);
+}
+
+/* Steps 6 and 7. */
+static int plan_newest(struct tg_plan *p, const struct tg_reading *r,
+                       const struct tg_pipeline_result *result, const struct tg_known *k,
+                       const struct tg_catalogue *c)
+{
+    if (plan_new(p, r, result, k, c) != 0) {
+        return -1;
+    }
+    if (p->code != NULL) {
+        drop_postings(p);
+        p->object_state = TG_VERSION_EXCEPTION;
+    }
+    if (p->code != NULL && anything_stands(k)) {
+        if (k->latest.id != k->live.id) {
+            end_version(p, &k->latest); /* an earlier correction that waits for a person as well */
+        }
+        return 0;
+    }
+    end_version(p, &k->live);
+    end_version(p, &k->latest);
+    p->correct = true;
+    return 0;
 }
 
 static int plan_object(struct tg_plan *p, const struct tg_reading *r,
@@ -269,17 +425,7 @@ static int plan_object(struct tg_plan *p, const struct tg_reading *r,
         p->object_state = TG_VERSION_SUPERSEDED;
         return 0;
     }
-    if (k->uncertain || (k->live.id != 0 && !all_unsent(k))) {
-        return correction(p, k, result, c);
-    }
-    end_version(p, &k->live);
-    end_version(p, &k->latest);
-    p->cancel = k->live.id != 0;
-    if (json_array_size(result->violations) != 0) {
-        p->object_state = TG_VERSION_EXCEPTION;
-        return open_violations(p, c, result->violations);
-    }
-    return plan_postings(p, r, result, c);
+    return plan_newest(p, r, result, k, c);
 }
 
 int tg_decide(const struct tg_reading *r, const struct tg_pipeline_result *result,

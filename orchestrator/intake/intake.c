@@ -10,10 +10,13 @@
  *   I6  Redis lost the acknowledgement          -> as I3
  *   I7  Redis lost the group                    -> made again at 0: every entry as I3
  *   I8  the same event published twice          -> two event ids, one identity: DUPLICATE
+ *   I9  a correction in a batch, not on disk    -> version, cancels and reversals are one commit:
+ *                                                  as I2; what dispatch forgot is loaded again
  *
  * Kept by: XACK is sent only after the batch's commit, or for entries the journal already has; no
  * read goes out while entries are held; two entries of one identity or one object are never decided
- * in the same batch (seen.h), so each decision sees the commit of the one before it.
+ * in the same batch (seen.h), so each decision sees the commit of the one before it; an object is
+ * not decided about while a mark of one of its postings is on its way to the journal.
  */
 #include "intake/intake.h"
 
@@ -165,6 +168,16 @@ static struct tg_redis_link *open_link(struct tg_intake *i, const char *name, in
     return tg_redis_link_new(&o, err);
 }
 
+/* Something came to be on disk: what waited for it may be decided. */
+static void on_settled(void *arg)
+{
+    struct tg_intake *i = arg;
+
+    if (i->held_count != 0) {
+        tg_intake_advance(i);
+    }
+}
+
 static void on_refused_link_closed(void *arg)
 {
     (void)arg;
@@ -207,6 +220,7 @@ struct tg_intake *tg_intake_start(const struct tg_intake_options *o, struct tg_e
     (void)uv_timer_init(o->loop, &i->tick);
     i->tick.data = i;
     (void)uv_timer_start(&i->tick, on_tick, TICK_MS, TICK_MS);
+    tg_dispatch_listen(o->dispatch, on_settled, i);
     return i;
 }
 

@@ -107,43 +107,25 @@ static bool on_version(void *arg, const struct tg_row_object *row)
 
 struct exceptions {
     struct tg_known *known;
-    int64_t object;
+    int64_t object;                   /* its own ones; 0: those of the posting */
+    struct tg_known_posting *posting; /* NULL: none */
     bool no_memory;
 };
 
-static void note_unsure(struct tg_known *k, const struct tg_row_exception *row)
+static bool keep_exception(struct tg_known *k, const struct tg_row_exception *row)
 {
-    for (size_t i = 0; i < k->posting_count; i++) {
-        if (row->posting == k->postings[i].id && strcmp(row->code, "outcome_unknown") == 0) {
-            k->postings[i].unsent = false;
-        }
-    }
-}
-
-static bool on_exception(void *arg, const struct tg_row_exception *row)
-{
-    struct exceptions *x = arg;
-    struct tg_known *k = x->known;
     struct tg_known_exception *to;
 
-    if (row->object != x->object) {
-        return true;
-    }
-    note_unsure(k, row);
-    if ((row->state != TG_EXCEPTION_OPEN && row->state != TG_EXCEPTION_ASSIGNED) ||
-        k->exception_count == TG_INTAKE_EXCEPTIONS_MAX) {
-        return true;
-    }
     if (k->exceptions == NULL) {
         k->exceptions = calloc(TG_INTAKE_EXCEPTIONS_MAX, sizeof(*k->exceptions));
     }
     if (k->exceptions == NULL) {
-        x->no_memory = true;
         return false;
     }
     to = &k->exceptions[k->exception_count++];
     to->id = row->id;
     to->object = row->object;
+    to->posting = row->posting;
     to->opened_ms = row->opened_ms;
     (void)snprintf(to->tenant, sizeof(to->tenant), "%s", row->tenant);
     (void)snprintf(to->code, sizeof(to->code), "%s", row->code);
@@ -151,8 +133,26 @@ static bool on_exception(void *arg, const struct tg_row_exception *row)
     return true;
 }
 
-static int find_exceptions(struct tg_reader *r, const struct tg_known_version *v,
-                           struct tg_known *out, struct tg_error *err)
+static bool on_exception(void *arg, const struct tg_row_exception *row)
+{
+    struct exceptions *x = arg;
+
+    if (x->posting != NULL && strcmp(row->code, "outcome_unknown") == 0) {
+        x->posting->unknown = true; /* also when it is closed: someone may have erred */
+    }
+    if (x->posting == NULL && (row->object != x->object || row->posting != 0)) {
+        return true;
+    }
+    if ((row->state != TG_EXCEPTION_OPEN && row->state != TG_EXCEPTION_ASSIGNED) ||
+        x->known->exception_count == TG_INTAKE_EXCEPTIONS_MAX) {
+        return true;
+    }
+    x->no_memory = !keep_exception(x->known, row);
+    return !x->no_memory;
+}
+
+static int exceptions_of_version(struct tg_reader *r, const struct tg_known_version *v,
+                                 struct tg_known *out, struct tg_error *err)
 {
     struct exceptions x = {.known = out, .object = v->id};
 
@@ -165,45 +165,100 @@ static int find_exceptions(struct tg_reader *r, const struct tg_known_version *v
     return x.no_memory ? tg_error_set(err, "intake: no memory") : 0;
 }
 
-/* ---- postings ---- */
-
-struct postings {
-    struct tg_known *known;
-    struct tg_dispatch *dispatch;
-};
-
-static bool is_unsent(struct tg_dispatch *d, const struct tg_row_posting *row)
+static int exceptions_of_postings(struct tg_reader *r, struct tg_known *out, struct tg_error *err)
 {
-    switch (row->state) {
-    case TG_POSTING_READY:
-    case TG_POSTING_RETRY:
-        return d != NULL && tg_dispatch_may_cancel(d, row->id, row->destination);
-    case TG_POSTING_PLANNED:
-    case TG_POSTING_HELD:
-    case TG_POSTING_CANCELLED:
-    case TG_POSTING_EXCEPTION: /* unless its exception says that nobody knows: note_unsure */
-        return true;
-    default:
-        return false;
+    for (size_t i = 0; i < out->posting_count; i++) {
+        struct exceptions x = {.known = out, .posting = &out->postings[i]};
+
+        if (x.posting->state != TG_POSTING_EXCEPTION) {
+            continue;
+        }
+        if (tg_reader_exceptions_of_posting(r, x.posting->id, on_exception, &x, err) < 0) {
+            return -1;
+        }
+        if (x.no_memory) {
+            return tg_error_set(err, "intake: no memory");
+        }
     }
+    return 0;
 }
 
-static bool on_posting(void *arg, const struct tg_row_posting *row)
-{
-    struct postings *p = arg;
-    struct tg_known *k = p->known;
+/* ---- effects ---- */
 
-    if (k->posting_count == TG_POSTINGS_PER_OBJECT_MAX) {
+struct effects {
+    struct tg_known *known;
+    struct tg_dispatch *dispatch;
+    bool later, no_memory;
+};
+
+static bool copy_effect(struct effects *e, struct tg_known_posting *to,
+                        const struct tg_row_posting *row)
+{
+    *to = (struct tg_known_posting){.id = row->id,
+                                    .object = row->object,
+                                    .reverses = row->reverses,
+                                    .destination = row->destination,
+                                    .state = row->state,
+                                    .attempt = row->attempt,
+                                    .generation = row->generation,
+                                    .quantity_micros = row->quantity_micros};
+    memcpy(to->key, row->key, sizeof(to->key));
+    (void)snprintf(to->kind, sizeof(to->kind), "%s", row->kind);
+    (void)snprintf(to->leg, sizeof(to->leg), "%s", row->leg);
+    to->let_go = e->dispatch != NULL ? tg_dispatch_may_cancel(e->dispatch, row) : TG_LET_GO_NO;
+    to->reversible =
+        e->dispatch != NULL && tg_dispatch_is_reversible(e->dispatch, row->destination);
+    to->destination_id = strdup(row->destination_id);
+    to->period = strdup(row->period);
+    to->payload = strdup(row->payload);
+    return to->destination_id != NULL && to->period != NULL && to->payload != NULL;
+}
+
+static bool on_effect(void *arg, const struct tg_row_posting *row)
+{
+    struct effects *e = arg;
+    struct tg_known *k = e->known;
+
+    if (k->posting_count == TG_EFFECTS_MAX) {
         k->uncertain = true;
         return false;
     }
-    k->postings[k->posting_count++] =
-        (struct tg_known_posting){.id = row->id,
-                                  .destination = row->destination,
-                                  .state = row->state,
-                                  .attempt = row->attempt,
-                                  .unsent = is_unsent(p->dispatch, row)};
-    return true;
+    if (k->postings == NULL) {
+        k->postings = calloc(TG_EFFECTS_MAX, sizeof(*k->postings));
+    }
+    if (k->postings == NULL || !copy_effect(e, &k->postings[k->posting_count++], row)) {
+        e->no_memory = true;
+        return false;
+    }
+    e->later = k->postings[k->posting_count - 1].let_go == TG_LET_GO_LATER;
+    return !e->later;
+}
+
+static void note_reversals(struct tg_known *k)
+{
+    for (size_t i = 0; i < k->posting_count; i++) {
+        for (size_t j = 0; j < k->posting_count; j++) {
+            if (k->postings[j].reverses == k->postings[i].id) {
+                k->postings[i].is_reversed = true;
+            }
+        }
+    }
+}
+
+static int find_effects(struct tg_reader *r, struct tg_dispatch *dispatch,
+                        const unsigned char key[TG_POSTING_KEY_BYTES], struct tg_known *out,
+                        struct tg_error *err)
+{
+    struct effects e = {.known = out, .dispatch = dispatch};
+
+    if (tg_reader_effects(r, key, on_effect, &e, err) < 0) {
+        return -1;
+    }
+    if (e.no_memory) {
+        return tg_error_set(err, "intake: no memory");
+    }
+    note_reversals(out);
+    return e.later ? 1 : 0;
 }
 
 int tg_known_object(struct tg_reader *r, struct tg_dispatch *dispatch,
@@ -211,7 +266,7 @@ int tg_known_object(struct tg_reader *r, struct tg_dispatch *dispatch,
                     struct tg_known *out, struct tg_error *err)
 {
     struct versions v = {.known = out, .version = version};
-    struct postings p = {.known = out, .dispatch = dispatch};
+    int rc;
 
     if (tg_reader_object_versions(r, key, on_version, &v, err) < 0) {
         return -1;
@@ -220,12 +275,13 @@ int tg_known_object(struct tg_reader *r, struct tg_dispatch *dispatch,
         return tg_error_set(err, "intake: no memory");
     }
     out->uncertain = v.seen >= TG_JOURNAL_PAGE_MAX;
-    if (out->live.id != 0 &&
-        tg_reader_postings_of_object(r, out->live.id, on_posting, &p, err) < 0) {
+    rc = v.seen != 0 ? find_effects(r, dispatch, key, out, err) : 0;
+    if (rc != 0) {
+        return rc;
+    }
+    if (exceptions_of_postings(r, out, err) != 0 ||
+        exceptions_of_version(r, &out->live, out, err) != 0) {
         return -1;
     }
-    if (find_exceptions(r, &out->live, out, err) != 0) {
-        return -1;
-    }
-    return out->latest.id != out->live.id ? find_exceptions(r, &out->latest, out, err) : 0;
+    return out->latest.id != out->live.id ? exceptions_of_version(r, &out->latest, out, err) : 0;
 }

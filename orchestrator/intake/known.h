@@ -22,7 +22,9 @@ int tg_known_identity(struct tg_reader *r, const unsigned char identity[TG_POSTI
 int tg_known_reuse(struct tg_reader *r, const struct tg_row_event *event, char *out,
                    struct tg_error *err);
 
-/* Versions, the live one's postings, open exceptions. dispatch NULL: nothing can be cancelled. */
+/* Versions, effects, open exceptions; everything but the rules' word on reversals. dispatch NULL:
+ * nothing can be cancelled. 0; 1: a mark of one of its postings is on its way to the journal, ask
+ * again after its commit; -1 with err. */
 int tg_known_object(struct tg_reader *r, struct tg_dispatch *dispatch,
                     const unsigned char key[TG_POSTING_KEY_BYTES], int64_t version,
                     struct tg_known *out, struct tg_error *err);

@@ -52,25 +52,44 @@ static int write_object(const struct tg_write *w, const struct tg_reading *r,
     return tg_batch_object(w->batch, &row) == 0 ? 0 : no_memory(err);
 }
 
+/* ids: given to the plan's postings so far, in its order. */
+static int write_posting(const struct tg_write *w, const struct tg_plan_posting *from,
+                         int64_t object, const int64_t *ids, int64_t *id, struct tg_error *err)
+{
+    struct tg_row_posting row = {.object = object,
+                                 .destination = from->destination,
+                                 .kind = from->kind,
+                                 .leg = from->leg,
+                                 .generation = 1,
+                                 .payload = from->payload,
+                                 .period = from->period,
+                                 .quantity_micros = from->quantity_micros,
+                                 .state = TG_POSTING_READY};
+
+    if (from->reverses != NULL) { /* it belongs to the version it takes back */
+        row.object = from->reverses->object;
+        row.reverses = from->reverses->id;
+    }
+    if (from->hold != NULL) {
+        row.state = TG_POSTING_HELD;
+        row.hold = from->hold;
+        row.hold_on = from->hold_on != 0 ? from->hold_on : ids[from->hold_on_planned];
+        row.due_ms = w->now_ms + (w->hold_timeout_ms > 0 ? w->hold_timeout_ms : TG_HOLD_TIMEOUT_MS);
+    }
+    row.id = tg_journal_next_id(w->journal, TG_TABLE_POSTINGS);
+    *id = row.id;
+    memcpy(row.key, from->key, sizeof(row.key));
+    return tg_batch_posting(w->batch, &row) == 0 ? 0 : no_memory(err);
+}
+
 static int write_postings(const struct tg_write *w, const struct tg_plan *p, int64_t object,
                           struct tg_error *err)
 {
-    for (size_t i = 0; i < p->posting_count; i++) {
-        const struct tg_plan_posting *from = &p->postings[i];
-        struct tg_row_posting row = {.object = object,
-                                     .destination = from->destination->index,
-                                     .kind = from->kind,
-                                     .leg = from->leg,
-                                     .generation = 1,
-                                     .payload = from->payload,
-                                     .period = from->period,
-                                     .quantity_micros = from->quantity_micros,
-                                     .state = TG_POSTING_READY};
+    int64_t ids[TG_EFFECTS_MAX + TG_POSTINGS_PER_OBJECT_MAX] = {0};
 
-        row.id = tg_journal_next_id(w->journal, TG_TABLE_POSTINGS);
-        memcpy(row.key, from->key, sizeof(row.key));
-        if (tg_batch_posting(w->batch, &row) != 0) {
-            return no_memory(err);
+    for (size_t i = 0; i < p->posting_count; i++) {
+        if (write_posting(w, &p->postings[i], object, ids, &ids[i], err) != 0) {
+            return -1;
         }
     }
     return 0;
@@ -98,19 +117,48 @@ static int write_exception(const struct tg_write *w, const struct tg_reading *r,
 static int cancel_posting(const struct tg_write *w, const struct tg_known_posting *from,
                           struct tg_error *err)
 {
-    bool held = from->state == TG_POSTING_READY || from->state == TG_POSTING_RETRY;
     struct tg_row_mark mark = {
         .posting = from->id, .from = from->state, .attempt = from->attempt, .at_ms = w->now_ms};
 
-    if (from->state == TG_POSTING_CANCELLED) {
-        return 0;
-    }
     if (tg_posting_next(from->state, TG_PE_SUPERSEDED, &mark.to) != 0 ||
-        (held && !tg_dispatch_cancel(w->dispatch, from->id, from->destination))) {
+        !tg_dispatch_cancel(w->dispatch, from->id)) {
         return tg_error_set(err, "intake: posting %lld cannot be cancelled any more",
                             (long long)from->id);
     }
     return tg_batch_mark(w->batch, &mark) == 0 ? 0 : no_memory(err);
+}
+
+static int correct(const struct tg_write *w, const struct tg_known *k, struct tg_error *err)
+{
+    for (size_t i = 0; i < k->posting_count; i++) {
+        const struct tg_known_posting *e = &k->postings[i];
+
+        switch (tg_known_correction(e)) {
+        case TG_CORRECT_CANCEL:
+            if (cancel_posting(w, e, err) != 0) {
+                return -1;
+            }
+            break;
+        case TG_CORRECT_REVERSE_WHEN_POSTED:
+            tg_dispatch_supersede(w->dispatch, e->id);
+            break;
+        case TG_CORRECT_NOTHING:
+        case TG_CORRECT_REVERSE:
+            break;
+        }
+    }
+    return 0;
+}
+
+/* Is the posting an exception is about cancelled by this plan? */
+static bool is_cancelled(const struct tg_plan *p, const struct tg_known *k, int64_t posting)
+{
+    for (size_t i = 0; p->correct && i < k->posting_count; i++) {
+        if (k->postings[i].id == posting) {
+            return tg_known_correction(&k->postings[i]) == TG_CORRECT_CANCEL;
+        }
+    }
+    return false;
 }
 
 static bool ends(const struct tg_plan *p, int64_t object)
@@ -128,6 +176,7 @@ static int close_exception(const struct tg_write *w, const struct tg_known_excep
 {
     const struct tg_row_exception row = {.id = x->id,
                                          .object = x->object,
+                                         .posting = x->posting,
                                          .tenant = x->tenant,
                                          .code = x->code,
                                          .owner = x->owner,
@@ -141,10 +190,8 @@ static int close_exception(const struct tg_write *w, const struct tg_known_excep
 static int write_ends(const struct tg_write *w, const struct tg_plan *p, const struct tg_known *k,
                       struct tg_error *err)
 {
-    for (size_t i = 0; p->cancel && i < k->posting_count; i++) {
-        if (cancel_posting(w, &k->postings[i], err) != 0) {
-            return -1;
-        }
+    if (p->correct && correct(w, k, err) != 0) {
+        return -1;
     }
     for (size_t i = 0; i < p->supersede_count; i++) {
         if (tg_batch_object_state(w->batch, p->supersede[i], TG_VERSION_SUPERSEDED) != 0) {
@@ -152,7 +199,10 @@ static int write_ends(const struct tg_write *w, const struct tg_plan *p, const s
         }
     }
     for (size_t i = 0; i < k->exception_count; i++) {
-        if (ends(p, k->exceptions[i].object) && close_exception(w, &k->exceptions[i], err) != 0) {
+        const struct tg_known_exception *x = &k->exceptions[i];
+        bool over = x->posting != 0 ? is_cancelled(p, k, x->posting) : ends(p, x->object);
+
+        if (over && close_exception(w, x, err) != 0) {
             return -1;
         }
     }

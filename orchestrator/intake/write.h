@@ -16,6 +16,7 @@ struct tg_write {
     struct tg_batch *batch;
     const char *rules_sha256, *master_version;
     int64_t now_ms;
+    int64_t hold_timeout_ms; /* the tenant's */
 };
 
 /* 0, or -1 with err: the process cannot go on (no memory, or dispatch refused what it allowed). */

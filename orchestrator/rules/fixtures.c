@@ -4,6 +4,7 @@
  *   sources   {"input": {"headers": {}, "body": ...}, "expected": {"objects": [...]}}
  *   validate  {"input": {"object": ..., "ctx": {}},   "expected": {"violations": [...]}}
  *   route     {"input": {"object": ..., "ctx": {}},   "expected": {"postings": [...]}}
+ *             {"input": {"posting": ..., "ctx": {}},  "expected": {"reversal": ...}}
  *
  * or "expected": {"error": "part of the message"}. "about" may say in words what it shows. ctx may
  * give tenant, source, today and destinations; the master data is fixtures/master.json with
@@ -31,10 +32,18 @@ struct tester {
 
 struct suite {
     const char *folder, *answer;
+    const char *other_input, *other_answer; /* of a second function; NULL: there is none */
 };
 
-static const struct suite suites[] = {
-    {"sources/", "objects"}, {"validate/", "violations"}, {"route/", "postings"}};
+static const struct suite suites[] = {{"sources/", "objects", NULL, NULL},
+                                      {"validate/", "violations", NULL, NULL},
+                                      {"route/", "postings", "posting", "reversal"}};
+
+/* The other input of the suite, when the fixture has it instead of the usual one. */
+static const json_t *other_input(const struct suite *s, const json_t *input)
+{
+    return s->other_input != NULL ? json_object_get(input, s->other_input) : NULL;
+}
 
 static void report(struct tester *t, const char *file, bool passed, const char *message)
 {
@@ -80,6 +89,8 @@ static json_t *answer_of(struct tester *t, const struct suite *s, const char *fi
     } else if (strcmp(s->answer, "objects") == 0) {
         answer = tg_rules_decode(t->rules, name, json_object_get(input, "headers"),
                                  json_object_get(input, "body"), err);
+    } else if (other_input(s, input) != NULL) {
+        answer = tg_rules_reversal(t->rules, name, other_input(s, input), t->master, &ctx, err);
     } else if (strcmp(text_or(object, "kind", ""), name) != 0) {
         tg_error_set(err, "the fixture's object is not of kind %.64s", name);
     } else if (strcmp(s->answer, "violations") == 0) {
@@ -95,7 +106,8 @@ static void report_difference(struct tester *t, const char *where, const json_t 
                               const json_t *got, const struct tg_error *err)
 {
     char *want_text = json_dumps(want, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
-    char *got_text = got != NULL ? json_dumps(got, JSON_COMPACT | JSON_SORT_KEYS) : NULL;
+    char *got_text =
+        got != NULL ? json_dumps(got, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY) : NULL;
     char text[3 * DIFF_MAX_BYTES];
 
     if (snprintf(text, sizeof(text), "expected %.*s, got %s%.*s", DIFF_MAX_BYTES,
@@ -108,11 +120,11 @@ static void report_difference(struct tester *t, const char *where, const json_t 
     free(got_text);
 }
 
-static void compare(struct tester *t, const struct suite *s, const char *where,
-                    const json_t *expected, const json_t *got, const struct tg_error *err)
+static void compare(struct tester *t, const char *answer, const char *where, const json_t *expected,
+                    const json_t *got, const struct tg_error *err)
 {
     const char *error = json_string_value(json_object_get(expected, "error"));
-    const json_t *want = json_object_get(expected, s->answer);
+    const json_t *want = json_object_get(expected, answer);
 
     if (json_object_size(expected) != 1 || (error == NULL && want == NULL)) {
         report(t, where, false, "`expected` must hold the answer or `error`, and nothing else");
@@ -142,6 +154,7 @@ static void run_fixture(struct tester *t, const struct suite *s, const char *fil
     json_error_t problem;
     struct stat st;
     json_t *fixture, *got;
+    const json_t *input;
     int n = snprintf(path, sizeof(path), "%s/%s", t->path, where);
 
     if (n < 0 || (size_t)n >= sizeof(path) || stat(path, &st) != 0 ||
@@ -157,8 +170,10 @@ static void run_fixture(struct tester *t, const struct suite *s, const char *fil
         json_decref(fixture);
         return;
     }
-    got = answer_of(t, s, file, json_object_get(fixture, "input"), &err);
-    compare(t, s, where, json_object_get(fixture, "expected"), got, &err);
+    input = json_object_get(fixture, "input");
+    got = answer_of(t, s, file, input, &err);
+    compare(t, other_input(s, input) != NULL ? s->other_answer : s->answer, where,
+            json_object_get(fixture, "expected"), got, &err);
     json_decref(got);
     json_decref(fixture);
 }

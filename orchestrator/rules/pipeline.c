@@ -261,16 +261,23 @@ static json_t *destination_names(const struct tg_config_tenant *t)
     return names;
 }
 
-static void run_all(struct run *r)
+static int set_today(struct run *r, struct tg_error *err)
 {
     if (tg_rfc3339_format(r->in->received_ms, r->today, sizeof(r->today)) != 0) {
-        struct tg_error err;
+        return tg_error_set(err, "the event has no time of arrival");
+    }
+    r->today[DAY_BYTES] = '\0';
+    return 0;
+}
 
-        tg_error_set(&err, "the event has no time of arrival");
+static void run_all(struct run *r)
+{
+    struct tg_error err;
+
+    if (set_today(r, &err) != 0) {
         fault(r, &err);
         return;
     }
-    r->today[DAY_BYTES] = '\0';
     check_event(r);
     if (is_clean(r)) {
         decode(r);
@@ -287,6 +294,14 @@ static void run_all(struct run *r)
     }
 }
 
+static void set_ctx(struct run *r, const json_t *destinations)
+{
+    r->ctx.tenant = r->in->tenant->id;
+    r->ctx.source = r->in->source != NULL ? r->in->source->name : "";
+    r->ctx.today = r->today;
+    r->ctx.destinations = destinations;
+}
+
 int tg_pipeline_run(const struct tg_pipeline *p, const struct tg_pipeline_input *in,
                     struct tg_pipeline_result *out)
 {
@@ -301,10 +316,7 @@ int tg_pipeline_run(const struct tg_pipeline *p, const struct tg_pipeline_input 
         tg_pipeline_clear(out);
         return -1;
     }
-    r.ctx.tenant = in->tenant->id;
-    r.ctx.source = in->source != NULL ? in->source->name : "";
-    r.ctx.today = r.today;
-    r.ctx.destinations = destinations;
+    set_ctx(&r, destinations);
     run_all(&r);
     json_decref(destinations);
     if (r.no_memory) {
@@ -320,4 +332,39 @@ void tg_pipeline_clear(struct tg_pipeline_result *r)
     json_decref(r->violations);
     json_decref(r->postings);
     memset(r, 0, sizeof(*r));
+}
+
+static json_t *rule_fault(const char *message)
+{
+    return json_pack("{s:s, s:s, s:o}", "code", "rule_fault", "field", "", "message",
+                     safe_text(message));
+}
+
+json_t *tg_pipeline_reversal(const struct tg_pipeline *p, const struct tg_pipeline_input *in,
+                             const char *kind, const json_t *posting)
+{
+    struct run r = {.p = p, .in = in};
+    struct tg_error err = {""};
+    json_t *destinations = destination_names(in->tenant);
+    json_t *answer = NULL;
+    const char *code;
+
+    if (destinations == NULL) {
+        return NULL;
+    }
+    set_ctx(&r, destinations);
+    if (set_today(&r, &err) == 0) {
+        answer = tg_rules_reversal(p->rules, kind, posting, in->master, &r.ctx, &err);
+    }
+    json_decref(destinations);
+    if (answer == NULL) {
+        return rule_fault(err.text);
+    }
+    code = json_string_value(json_object_get(answer, "code"));
+    if (code != NULL && tg_catalogue_find(p->catalogue, tg_str_of(code)) == NULL) {
+        tg_error_set(&err, "a rule gave the code `%.64s`, which the catalogue does not have", code);
+        json_decref(answer);
+        return rule_fault(err.text);
+    }
+    return answer;
 }

@@ -48,4 +48,13 @@ int tg_pipeline_run(const struct tg_pipeline *p, const struct tg_pipeline_input 
                     struct tg_pipeline_result *out);
 void tg_pipeline_clear(struct tg_pipeline_result *r);
 
+/*
+ * What the reversal of a posting carries (route/KIND.lua `reversal`): in->data and in->type are not
+ * looked at. posting: {destination, kind, leg, period, payload}. JSON as tg_rules_reversal gives
+ * it; a rule that fails, or a code the catalogue does not have, gives {code: rule_fault, field,
+ * message}. NULL: out of memory.
+ */
+json_t *tg_pipeline_reversal(const struct tg_pipeline *p, const struct tg_pipeline_input *in,
+                             const char *kind, const json_t *posting);
+
 #endif

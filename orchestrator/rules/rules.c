@@ -9,6 +9,7 @@
 struct call {
     char file[TG_RULE_PATH_MAX_BYTES];
     const char *function;
+    bool optional;                  /* no function, or nothing returned: null */
     const json_t *first, *second;   /* decode: headers, body; else: object, NULL */
     const struct tg_rules_ctx *ctx; /* check and plan: master and ctx follow the object */
 };
@@ -72,6 +73,10 @@ static int call_body(lua_State *L)
     tg_slot_take(L, TG_SLOT_LOADED);
     tg_state_run_chunk(L, c->file);
     if (lua_type(L, -1) != LUA_TTABLE || lua_getfield(L, -1, c->function) != LUA_TFUNCTION) {
+        if (c->optional && lua_isnil(L, -1)) {
+            tg_json_push(L, json_null());
+            return 1;
+        }
         return luaL_error(L, "gives no function `%s`", c->function);
     }
     tg_json_push(L, c->first);
@@ -82,6 +87,9 @@ static int call_body(lua_State *L)
         tg_slot_push(L, TG_SLOT_MASTER);
         push_ctx(L, c->ctx);
         lua_call(L, 3, 1);
+    }
+    if (c->optional && lua_isnil(L, -1)) {
+        tg_json_push(L, json_null());
     }
     return 1;
 }
@@ -110,6 +118,17 @@ static json_t *run(struct tg_rules *r, struct call *c, struct tg_master *m, stru
     }
     if (result == NULL) {
         tg_error_set(err, "%s of %.100s: %.380s", c->function, c->file, inner.text);
+    }
+    return result;
+}
+
+/* The same, of a function that gives a list. */
+static json_t *run_list(struct tg_rules *r, struct call *c, struct tg_master *m,
+                        struct tg_error *err)
+{
+    json_t *result = run(r, c, m, err);
+
+    if (result == NULL) {
         return NULL;
     }
     if (json_is_object(result) && json_object_size(result) == 0) {
@@ -177,7 +196,7 @@ json_t *tg_rules_decode(struct tg_rules *r, const char *decoder, const json_t *h
     if (name_file(&c, "sources", decoder, err) != 0) {
         return NULL;
     }
-    list = run(r, &c, NULL, err);
+    list = run_list(r, &c, NULL, err);
     return list != NULL ? checked(list, &c, problem_of_objects(list), err) : NULL;
 }
 
@@ -240,7 +259,7 @@ json_t *tg_rules_check(struct tg_rules *r, const json_t *object, struct tg_maste
     if (kind == NULL || name_file(&c, "validate", kind, err) != 0) {
         return NULL;
     }
-    list = run(r, &c, m, err);
+    list = run_list(r, &c, m, err);
     return list != NULL ? checked(list, &c, problem_of_violations(list), err) : NULL;
 }
 
@@ -319,7 +338,43 @@ json_t *tg_rules_plan(struct tg_rules *r, const json_t *object, struct tg_master
     if (kind == NULL || name_file(&c, "route", kind, err) != 0) {
         return NULL;
     }
-    list = run(r, &c, m, err);
+    list = run_list(r, &c, m, err);
     return list != NULL ? checked(list, &c, problem_of_postings(list, ctx->destinations), err)
                         : NULL;
+}
+
+static const char *problem_of_reversal(const json_t *v)
+{
+    static const char *const refusal[] = {"code", "field", "message", NULL};
+
+    if (json_is_null(v)) {
+        return NULL;
+    }
+    if (json_object_size(v) == 3 && all_texts(v, refusal, true)) {
+        return json_string_length(json_object_get(v, "field")) <= TG_CE_ATTRIBUTE_MAX_BYTES &&
+                       json_string_length(json_object_get(v, "message")) <=
+                           TG_VIOLATION_MESSAGE_MAX_BYTES
+                   ? NULL
+                   : "field or message of the refusal is too long";
+    }
+    if (json_object_size(v) != 2 || member(v, "period") == NULL ||
+        !json_is_object(json_object_get(v, "payload"))) {
+        return "must return {period, payload}, {code, field, message} or nothing";
+    }
+    return tg_str_is_printable(tg_str_of(member(v, "period")), TG_CE_ATTRIBUTE_MAX_BYTES)
+               ? NULL
+               : "the period is empty or has odd characters";
+}
+
+json_t *tg_rules_reversal(struct tg_rules *r, const char *kind, const json_t *posting,
+                          struct tg_master *m, const struct tg_rules_ctx *ctx, struct tg_error *err)
+{
+    struct call c = {.function = "reversal", .optional = true, .first = posting, .ctx = ctx};
+    json_t *answer;
+
+    if (name_file(&c, "route", kind, err) != 0) {
+        return NULL;
+    }
+    answer = run(r, &c, m, err);
+    return answer != NULL ? checked(answer, &c, problem_of_reversal(answer), err) : NULL;
 }

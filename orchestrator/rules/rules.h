@@ -52,6 +52,15 @@ json_t *tg_rules_check(struct tg_rules *r, const json_t *object, struct tg_maste
 json_t *tg_rules_plan(struct tg_rules *r, const json_t *object, struct tg_master *m,
                       const struct tg_rules_ctx *ctx, struct tg_error *err);
 
+/*
+ * route/KIND.lua: reversal(posting, master, ctx), which a rule file need not have. posting is
+ * {destination, kind, leg, period, payload} as it was planned. {period, payload}: what the reversal
+ * carries; {code, field, message}: why it cannot be; JSON null: as it was.
+ */
+json_t *tg_rules_reversal(struct tg_rules *r, const char *kind, const json_t *posting,
+                          struct tg_master *m, const struct tg_rules_ctx *ctx,
+                          struct tg_error *err);
+
 /* Runs every NAME.fixtures/ *.json of the bundle. Calls fn for each; returns the failed count, or
  * -1 when the bundle itself cannot run. */
 typedef void (*tg_fixture_result)(void *arg, const char *file, bool passed, const char *message);

@@ -2,140 +2,15 @@
 
 Every test counts on the destination's files and on the journal, read by SQL.
 """
-import csv
-import hashlib
 import json
 import os
-import shutil
 import signal
-import sqlite3
-import sys
-import time
+from decimal import Decimal
 
 import pytest
-import redis as redis_py
 
 from tests.harness import stack
-
-sys.path.insert(0, str(stack.ROOT / "conf/demo"))
-import week  # noqa: E402
-
-YAML = """\
-redis:   {{ url: "unix:{redis}", user: orchestrator, password_file: {secrets}/redis-orchestrator }}
-journal: {{ path: {d}/journal.db }}
-api:     {{ listen: "unix:{sock}", threads: 1 }}
-rules:   {{ path: {d}/rules, approval: off }}
-schemas: {root}/conf/schemas
-catalogue: {root}/conf/catalogue.yaml
-tenants:
-  - id: acme
-    sources:
-      psa: {{ decoder: canonical, uri: "urn:acme:psa", clients: [ "hook:psa" ] }}
-    master:   {d}/master.json
-    calendar: {d}/calendar.yaml
-    destinations:
-      erp:     {{ connector: file, path: {d}/out/erp }}
-      payroll: {{ connector: file, path: {d}/out/payroll }}
-"""
-GROUP, CONSUMER = "orchestrator", "orchestrator-1"
-
-
-def shard_of(tenant, count=16):
-    h = 0xCBF29CE484222325
-    for byte in tenant.encode():
-        h = ((h ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
-    return h % count
-
-
-STREAM = f"tg:{{s{shard_of('acme'):02}}}:events"
-
-
-class Sidecar:
-    def __init__(self):
-        self.dir = stack.scratch("intake")
-        self.redis = stack.Redis(self.dir)
-        sock = str(self.dir / "api.sock")
-        (self.dir / "master.json").write_text(json.dumps(week.master()))
-        (self.dir / "calendar.yaml").write_text(week.CALENDAR)
-        shutil.copytree(stack.ROOT / "lua_rules", self.dir / "rules")
-        config = self.dir / "tallygate.yaml"
-        config.write_text(YAML.format(redis=self.redis.sock, secrets=self.redis.secrets, d=self.dir,
-                                      sock=sock, root=stack.ROOT))
-        self.orchestrator = stack.Orchestrator(self.dir, config, sock,
-                                               os.environ.get("TG_ORCHESTRATOR") == "asan")
-
-    def admin(self):
-        return redis_py.Redis(unix_socket_path=self.redis.sock, username="admin",
-                              password=self.redis.passwords["admin"])
-
-    def entry(self, n, **kw):
-        return {"id": f"TE-{n:06}", "version": 1, "worker": f"W-{n % 39 + 1:03}",
-                "project": f"P-{101 + n % 11}", "task": f"T-{n % 3 + 1}", "date": "2026-11-16",
-                "hours": "1.25", "approved_by": "W-001",
-                "approved_at": "2026-11-20T17:00:00Z"} | kw
-
-    def fields(self, n, event_id=None, **entry):
-        data = self.entry(n, **entry)
-        event_id = event_id or f"evt-{n}-{data['version']}"
-        body = json.dumps({"specversion": "1.0", "id": event_id, "source": "urn:acme:psa",
-                           "type": week.TYPE, "data": data})
-        return {"id": event_id, "type": week.TYPE, "source": "urn:acme:psa", "subject": "",
-                "tenant": "acme", "client": "hook:psa", "time": "",
-                "received_at": str(int(time.time() * 1000)), "dataschema": "", "key": "",
-                "correlation_id": "", "traceparent": "",
-                "body_sha256": hashlib.sha256(body.encode()).hexdigest(),
-                "content_type": "application/cloudevents+json", "body": body}
-
-    def add(self, n, event_id=None, **entry):
-        return self.admin().xadd(STREAM, self.fields(n, event_id, **entry))
-
-    def add_raw(self, **fields):
-        return self.admin().xadd(STREAM, fields)
-
-    def sql(self, query, *args):
-        db = sqlite3.connect(f"file:{self.dir}/journal.db?mode=ro", uri=True)
-        try:
-            return db.execute(query, args).fetchall()
-        finally:
-            db.close()
-
-    def posted(self, where="erp/labor"):
-        out = []
-        for path in sorted(self.dir.glob(f"out/{where}-*.csv")):
-            with open(path, newline="", encoding="utf-8") as f:
-                out += [row["entry"] for row in csv.DictReader(f)]
-        return out
-
-    def pending(self):
-        return self.admin().xpending(STREAM, GROUP)["pending"]
-
-    def quiet(self):
-        """Everything in the stream is delivered and acknowledged."""
-        def done():
-            try:
-                group = self.admin().xinfo_groups(STREAM)[0]
-            except (redis_py.exceptions.ResponseError, IndexError):
-                return False
-            return group["lag"] == 0 and group["pending"] == 0
-        stack.wait_for(done, 20, "stream read and acknowledged")
-
-    def wait_posted(self, *numbers):
-        want = {f"TE-{n:06}" for n in numbers}
-        stack.wait_for(lambda: want <= set(self.posted()) and
-                       want <= set(self.posted("payroll/payroll")), 20, f"{want} posted")
-
-    def state_of(self, stream_id):
-        rows = self.sql("select e.state, o.state, x.code, x.owner from events e "
-                        "left join objects o on o.event = e.id "
-                        "left join exceptions x on x.event = e.id and x.state in (0, 1) "
-                        "where e.event_id like ?", f"%-{stream_id.decode()}")
-        assert len(rows) == 1, rows
-        return rows[0]
-
-    def messages(self, level=None):
-        lines = [json.loads(line) for line in self.orchestrator.process.text().splitlines()
-                 if line.startswith("{")]
-        return [x["msg"] for x in lines if level in (None, x["level"])]
+from tests.harness.sidecar import CONSUMER, GROUP, STREAM, Sidecar, week
 
 
 @pytest.fixture
@@ -150,7 +25,7 @@ def sidecar():
         assert done.returncode == 0, done.stdout + done.stderr
     s.redis.stop()
     assert s.orchestrator.findings() == ""
-    shutil.rmtree(s.dir, ignore_errors=True)
+    s.remove()
 
 
 ACCEPTED, DUPLICATE, EXCEPTION = 1, 2, 3
@@ -335,29 +210,108 @@ def test_twins_in_one_batch_see_each_other(sidecar):
     s.wait_posted(1, 2)
     assert [s.state_of(i)[:2] for i in first] == [(ACCEPTED, VALIDATED), (DUPLICATE, None)]
     assert s.state_of(late)[:2] == (ACCEPTED, SUPERSEDED)
+    s.settled()
     live = [i for i in versions if s.state_of(i)[1] == VALIDATED]
-    assert len(live) == 1
-    assert len(s.posted()) == len(set(s.posted())) == 2
-    # whichever was sent first stays; later ones wait for finance, none is posted beside it
-    assert s.sql("select count(distinct o.id) from postings p join objects o on o.id = p.object "
-                 "where o.object_id = 'TE-000002' and p.state = 6") == [(1,)]
+    assert live == versions[-1:]
+    # whatever was sent of the older ones was taken back
+    for where in ("erp/labor", "payroll/payroll"):
+        assert s.net(1, where) == ([Decimal("1.25")], Decimal("1.25"))
+        lines, total = s.net(2, where)
+        assert total == Decimal("10.00") and lines[-1] == Decimal("10.00")
 
 
-def test_a_correction_after_posting_waits_for_finance(sidecar):
+def test_a_correction_after_posting_is_reversed_and_rebooked(sidecar):
     s = sidecar
     s.orchestrator.start()
     s.add(1)
     s.wait_posted(1)
     second = s.add(1, version=2, hours="3.00")
+    stack.wait_for(lambda: s.net(1)[0] == [Decimal(x) for x in ("1.25", "-1.25", "3.00")], 20,
+                   "reversed and rebooked")
     third = s.add(1, version=3, hours="4.00")
     again = s.add(1, event_id="again")
     other = s.add(1, event_id="other", hours="9.00")
+    s.settled()
+    assert s.state_of(second) == (ACCEPTED, SUPERSEDED, None, None)
+    assert s.state_of(third) == (ACCEPTED, VALIDATED, None, None)
+    assert s.state_of(again) == (ACCEPTED, SUPERSEDED, None, None)
+    assert s.state_of(other) == (EXCEPTION, None, "duplicate_version_conflict", "integration")
+    for where in ("erp/labor", "payroll/payroll"):
+        assert s.net(1, where) == ([Decimal(x) for x in ("1.25", "-1.25", "3.00", "-3.00", "4.00")],
+                                   Decimal("4.00"))
+    # linked both ways, in one commit each
+    assert s.sql("select count(*) from postings p join postings r on r.reverses = p.id "
+                 "where p.state = 10 and r.state = 6 and r.quantity_micros = -p.quantity_micros") \
+        == [(4,)]
+    assert s.sql("select sum(quantity_micros) from control_totals") == [(8000000,)]
+
+
+def test_corrections_may_wait_for_finance(sidecar):
+    s = sidecar
+    text = s.orchestrator.config.read_text()
+    s.orchestrator.config.write_text(text.replace("  - id: acme\n",
+                                                  "  - id: acme\n    corrections: review\n"))
+    s.orchestrator.start()
+    s.add(1)
+    s.wait_posted(1)
+    second = s.add(1, version=2, hours="3.00")
+    third = s.add(1, version=3, hours="4.00")
     s.quiet()
     assert s.state_of(second) == (ACCEPTED, SUPERSEDED, None, None)  # closed by the third
     assert s.state_of(third) == (ACCEPTED, IN_EXCEPTION, "correction_after_posting", "finance")
-    assert s.state_of(again) == (ACCEPTED, SUPERSEDED, None, None)
-    assert s.state_of(other) == (EXCEPTION, None, "duplicate_version_conflict", "integration")
     assert s.posted() == ["TE-000001"]
+
+
+def test_a_correction_before_posting_collapses(sidecar):
+    """One destination cannot be written to: there the second version takes the place of the first, at
+    the other one the first is taken back."""
+    s = sidecar
+    (s.dir / "out").mkdir()
+    (s.dir / "out/payroll").write_text("in the way")
+    text = s.orchestrator.config.read_text()
+    s.orchestrator.config.write_text(text.replace(f"{s.dir}/out/payroll", f"{s.dir}/out/late"))
+    (s.dir / "out/late").mkdir()
+    s.orchestrator.start()
+    (s.dir / "out/late").rename(s.dir / "away")
+    (s.dir / "out/late").write_text("in the way")
+    s.add(1)
+    stack.wait_for(lambda: s.posted() == ["TE-000001"], 20, "posted to the ERP")
+    stack.wait_for(lambda: s.sql("select count(*) from postings where state = 4") == [(1,)], 20,
+                   "payroll cannot take it")
+    s.add(1, version=2, hours="3.00")
+    stack.wait_for(lambda: s.net(1)[1] == Decimal("3.00"), 20, "reversed and rebooked")
+    (s.dir / "out/late").unlink()
+    s.settled()
+    assert s.net(1)[0] == [Decimal(x) for x in ("1.25", "-1.25", "3.00")]
+    assert s.net(1, "late/payroll")[0] == [Decimal("3.00")]
+
+
+def test_a_correction_that_overtakes_its_original(sidecar):
+    s = sidecar
+    s.orchestrator.start()
+    second = s.add(1, version=2, hours="3.00")
+    s.wait_posted(1)
+    first = s.add(1)
+    s.settled()
+    assert s.state_of(first) == (ACCEPTED, SUPERSEDED, None, None)
+    assert s.state_of(second) == (ACCEPTED, VALIDATED, None, None)
+    assert s.net(1) == ([Decimal("3.00")], Decimal("3.00"))
+
+
+def test_nothing_is_taken_back_in_a_closed_period(sidecar):
+    s = sidecar
+    calendar = s.dir / "calendar.yaml"
+    text = calendar.read_text()
+    s.orchestrator.start()
+    s.add(1)
+    s.wait_posted(1)
+    calendar.write_text(text.replace("to: 2026-11-30, state: open", "to: 2026-11-30, state: closed"))
+    s.orchestrator.process.send(signal.SIGHUP)
+    stack.wait_for(lambda: any("are in force" in m for m in s.messages()), 30, "reloaded")
+    second = s.add(1, version=2, hours="3.00")
+    s.quiet()
+    assert s.state_of(second)[:3] == (ACCEPTED, IN_EXCEPTION, "period_closed")
+    assert s.net(1) == ([Decimal("1.25")], Decimal("1.25"))
 
 
 def test_a_later_version_cures_an_exception(sidecar):

@@ -174,13 +174,23 @@ def test_in_stream_answer(make_firm):
     assert len(firm.labor()) == 2
 
 
-def test_newer_version_after_posting_waits_for_finance(firm, http):
+def test_newer_version_after_posting_reverses_and_rebooks(firm, http):
     n = number()
-    firm.settled(http, firm.send(http, firm.entry(n)).json()["id"])
+    first = firm.send(http, firm.entry(n)).json()["id"]
+    firm.settled(http, first)
     story = firm.settled(http, firm.send(http, firm.entry(n, version=2, hours="2")).json()["id"])
-    (row,) = story["exceptions"]
-    assert (row["code"], row["owner"]) == ("correction_after_posting", "finance")
-    assert len([r for r in firm.labor() if r["entry"] == f"TE-{n:06}"]) == 1
+    assert story["stage"] == "posted" and story["exceptions"] == []
+    old = firm.settled(http, first)
+    assert old["stage"] == "reversed" and old["objects"][0]["state"] == "superseded"
+    postings = old["objects"][0]["postings"]
+    assert sorted(p["state"] for p in postings) == ["posted"] * 2 + ["reversed"] * 2
+    keys = {p["key"] for p in postings if p["state"] == "reversed"}
+    assert {p["reverses"] for p in postings if p["state"] == "posted"} == keys
+    for rows in (firm.labor(), firm.payroll()):
+        hours = [Decimal(r["hours"]) for r in rows if r["entry"] == f"TE-{n:06}"]
+        assert hours == [Decimal("1.25"), Decimal("-1.25"), Decimal("2")]
+    assert [r["amount"].startswith("-") for r in firm.labor()
+            if r["entry"] == f"TE-{n:06}"] == [False, True, False]
 
 
 def test_newer_version_mends_a_waiting_one(firm, http):

@@ -165,7 +165,8 @@ class Firm:
             if story["status"] == "in_stream" or story.get("stage") == "in_stream":
                 return None
             states = [p["state"] for o in story["objects"] for p in o["postings"]]
-            return story if all(s in ("posted", "exception", "cancelled") for s in states) else None
+            over = ("posted", "exception", "cancelled", "reversed")
+            return story if all(s in over for s in states) else None
         return stack.wait_for(done, seconds, f"{event_id} settled")
 
     def validate(self, client, body, scope="validate", **kw):

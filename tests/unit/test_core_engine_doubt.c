@@ -470,6 +470,28 @@ static void superseded_in_the_journal(void **state)
     rig_close(&rig);
 }
 
+static void what_may_be_asked_of_a_posting(void **state)
+{
+    (void)state;
+    open_one(TG_DEDUPE_UNIQUE, 1);
+    assert_int_equal(tg_engine_grip(rig.engine, 1), TG_GRIP_NONE);
+    rig_load(&rig, 1, TG_POSTING_READY, 0);
+    assert_int_equal(tg_engine_grip(rig.engine, 1), TG_GRIP_TELLING);
+    rig_load(&rig, 2, TG_POSTING_READY, 0);
+    assert_int_equal(tg_engine_grip(rig.engine, 2), TG_GRIP_WAITS); /* for its turn */
+    rig_load(&rig, 3, TG_POSTING_READY, 1);
+    assert_int_equal(tg_engine_grip(rig.engine, 3), TG_GRIP_BEGUN); /* a replay */
+    rig_load(&rig, 4, TG_POSTING_IN_DOUBT, 1);
+    assert_int_equal(tg_engine_grip(rig.engine, 4), TG_GRIP_BEGUN);
+    rig_marked(&rig, 1);
+    assert_int_equal(tg_engine_grip(rig.engine, 1), TG_GRIP_BEGUN); /* in flight */
+    rig_outcome(&rig, 1, TG_OUTCOME_RETRY);
+    assert_int_equal(tg_engine_grip(rig.engine, 1), TG_GRIP_TELLING);
+    rig_marked(&rig, 1);
+    assert_int_equal(tg_engine_grip(rig.engine, 1), TG_GRIP_WAITS); /* for its time */
+    rig_close(&rig);
+}
+
 static void cancel_of_what_waits_for_its_turn(void **state)
 {
     (void)state;
@@ -511,6 +533,7 @@ int main(void)
         cmocka_unit_test(superseded_on_its_way),
         cmocka_unit_test(superseded_in_doubt),
         cmocka_unit_test(superseded_in_the_journal),
+        cmocka_unit_test(what_may_be_asked_of_a_posting),
         cmocka_unit_test(cancel_of_what_waits_for_its_turn),
     };
 
