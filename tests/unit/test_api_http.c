@@ -61,7 +61,10 @@ static void write_config(const char *path, const char *dir)
 static void start_api(void)
 {
     struct tg_error err = {""};
-    struct tg_api_options o = {fx.config, fx.schemas, fx.catalogue, &fx.shared};
+    struct tg_api_options o = {.config = fx.config,
+                               .schemas = fx.schemas,
+                               .catalogue = fx.catalogue,
+                               .shared = &fx.shared};
 
     fx.api = tg_api_start(&o, &err);
     if (fx.api == NULL) {

@@ -161,7 +161,8 @@ static void an_older_schema_is_brought_up_to_date(void **state)
     (void)jt_add_ready(t, b, 1);
     jt_commit(t, b);
     jt_close(t);
-    jt_sql(t, "DROP INDEX postings_reverses; DROP INDEX postings_hold_on; DROP INDEX postings_held;"
+    jt_sql(t, "DROP TABLE pauses; DROP INDEX postings_reverses; DROP INDEX postings_hold_on; DROP "
+              "INDEX postings_held;"
               "ALTER TABLE postings DROP COLUMN reverses; ALTER TABLE postings DROP COLUMN hold;"
               "ALTER TABLE postings DROP COLUMN hold_on; PRAGMA user_version = 1");
     reader_refused(t->path, "tallygate serve once");
