@@ -46,7 +46,7 @@ MODULE_SRC := $(wildcard ngx_module/*.c ngx_module/*.h common/*.c common/*.h) ng
 	ngx_module/exports.map
 GEN := build/gen/admit_lua.h build/gen/trim_lua.h
 
-.PHONY: print-ngx-flags help deps build module demo run test lint bench bench-pipeline sim fuzz soak install clean \
+.PHONY: print-ngx-flags test-debian13 help deps build module demo run test lint bench bench-pipeline sim fuzz soak install clean \
 	unit-bins asan test-fast format
 
 help:
@@ -55,6 +55,7 @@ help:
 	@echo "make demo      one week of approved time, sent, posted, reconciled"
 	@echo "make run       the same, and stays up"
 	@echo "make test      the whole suite, on a fresh machine too"
+	@echo "make test-debian13   the whole suite in a Debian 13 chroot, as root; DEBIAN13=DIRECTORY keeps it"
 	@echo "make lint      formatting, static analysis, length, layering"
 	@echo "make bench     the edge: ratios of one run, see docs/performance.md"
 	@echo "make bench-pipeline  the orchestrator: drain, steady load, slow disk, grown journal"
@@ -106,8 +107,8 @@ $(MODULE): $(MODULE_SRC) build/gen/admit_lua.h ngx_module/build.sh
 # idiom, so signs are left alone there
 NGX_SRC := /usr/share/nginx/src/src
 NGX_FLAGS := -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wshadow -Wvla -Wconversion \
-	-Wno-sign-conversion -Wstrict-prototypes $(patsubst %,-isystem $(NGX_SRC)/%,core event event/modules os/unix http \
-	http/modules http/v2) -isystem build/ngx -I. -Ibuild/gen
+	-Wno-sign-conversion -Wstrict-prototypes $(patsubst %,-isystem $(NGX_SRC)/%,core event event/modules \
+	event/quic os/unix http http/modules http/v2 http/v3) -isystem build/ngx -I. -Ibuild/gen
 
 compile_commands.json: $(SRC_C) $(SRC_CC) Makefile
 	@$(PYTHON) tests/lint/compile_commands.py "$(CC) $(CFLAGS)" "$(CXX) $(CXXFLAGS)" \
@@ -133,6 +134,11 @@ $(B)/sim: $(SIM_OBJ) $(LIB_OBJ)
 test:
 	@tests/harness/deps.sh
 	@$(PYTHON) tests/run.py
+
+# as root; the chroot is kept in this directory and brought up to date each time
+DEBIAN13 ?= build/debian13
+test-debian13:
+	@tests/harness/debian13.sh $(DEBIAN13)
 
 test-fast:
 	@$(PYTHON) tests/run.py --fast

@@ -56,5 +56,6 @@ int tg_cmd_exceptions(int argc, char **argv);
 int tg_cmd_destinations(int argc, char **argv);
 int tg_cmd_audit(int argc, char **argv);
 int tg_cmd_rules(int argc, char **argv);
+int tg_cmd_health(int argc, char **argv);
 
 #endif

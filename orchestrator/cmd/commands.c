@@ -32,6 +32,9 @@ static const struct tg_command commands[] = {
      "audit checkpoint [-c FILE]\n",
      tg_cmd_audit},
     {"rules", "run the fixtures of the rule bundle", "rules test [-c FILE] [PATH]\n", tg_cmd_rules},
+    {"health", "ask a process of this machine whether it is well",
+     "health [-c FILE | --at unix:PATH|ADDRESS:PORT] [--path PATH] [--timeout SECONDS]\n",
+     tg_cmd_health},
 };
 
 size_t tg_command_count(void)

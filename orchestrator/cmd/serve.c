@@ -2,7 +2,7 @@
  * serve.c: `tallygate serve`: the loop, and everything on it in the order of its needs.
  *
  * Start: configuration, journal, rules and master data, dispatch, intake, API. Stop (SIGTERM,
- * SIGINT): intake, dispatch, API, journal, the other way round of what feeds what; after
+ * SIGINT, SIGQUIT): intake, dispatch, API, journal, the other way round of what feeds what; after
  * TG_STOP_DEADLINE_MS the process ends anyway, which is as safe as a kill -9. SIGHUP: rules and
  * master data again; what is wrong is logged and the old ones stay. What can never be made durable
  * ends the process at once: a restart reads the truth from the journal.
@@ -53,7 +53,7 @@ struct serve {
     struct tg_controls *controls;
 
     uv_async_t journal_done;
-    uv_signal_t on_term, on_int, on_hup;
+    uv_signal_t on_term, on_int, on_quit, on_hup;
     uv_timer_t second, checkpoint, deadline;
     uv_work_t checkpoint_work, reload_work;
     bool checkpoint_busy, reload_busy, reload_again, stopping;
@@ -284,9 +284,9 @@ static void on_hup(uv_signal_t *handle, int number)
 static void close_all(struct serve *s)
 {
     uv_handle_t *handles[] = {(uv_handle_t *)&s->journal_done, (uv_handle_t *)&s->on_term,
-                              (uv_handle_t *)&s->on_int,       (uv_handle_t *)&s->on_hup,
-                              (uv_handle_t *)&s->second,       (uv_handle_t *)&s->checkpoint,
-                              (uv_handle_t *)&s->deadline};
+                              (uv_handle_t *)&s->on_int,       (uv_handle_t *)&s->on_quit,
+                              (uv_handle_t *)&s->on_hup,       (uv_handle_t *)&s->second,
+                              (uv_handle_t *)&s->checkpoint,   (uv_handle_t *)&s->deadline};
 
     for (size_t i = 0; i < sizeof(handles) / sizeof(handles[0]); i++) {
         uv_close(handles[i], NULL);
@@ -442,17 +442,21 @@ static int open_api(struct serve *s, struct tg_error *err)
 
 static void start_handles(struct serve *s)
 {
-    uv_signal_t *signals[] = {&s->on_term, &s->on_int, &s->on_hup};
+    uv_signal_t *signals[] = {&s->on_term, &s->on_int, &s->on_quit, &s->on_hup};
     uv_timer_t *timers[] = {&s->second, &s->checkpoint, &s->deadline};
 
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {
         (void)uv_signal_init(&s->loop, signals[i]);
-        (void)uv_timer_init(&s->loop, timers[i]);
         signals[i]->data = s;
+    }
+    for (size_t i = 0; i < sizeof(timers) / sizeof(timers[0]); i++) {
+        (void)uv_timer_init(&s->loop, timers[i]);
         timers[i]->data = s;
     }
     (void)uv_signal_start(&s->on_term, on_stop, SIGTERM);
     (void)uv_signal_start(&s->on_int, on_stop, SIGINT);
+    (void)uv_signal_start(&s->on_quit, on_stop,
+                          SIGQUIT); /* as NGINX: one stop signal for an image */
     (void)uv_signal_start(&s->on_hup, on_hup, SIGHUP);
     (void)uv_timer_start(&s->second, on_second, SECOND_MS / 4, SECOND_MS / 4);
     if (s->audit_reader != NULL) {

@@ -1,6 +1,10 @@
 """The API of a running `serve` without NGINX before it, and the commands beside it."""
 import http.client
 import json
+import os
+import signal
+import socket
+import threading
 import time
 
 import pytest
@@ -58,8 +62,8 @@ tenants:
         self.orchestrator.start()
         return self
 
-    def stop(self):
-        status = self.orchestrator.stop()
+    def stop(self, sig=signal.SIGTERM):
+        status = self.orchestrator.process.stop(sig, 40)
         self.redis.stop()
         return status
 
@@ -221,6 +225,42 @@ def test_health_ready_and_metrics(world):
     assert b"\ntallygate_events_total{state=\"accepted\"} " in text
 
 
+def test_the_health_command_asks_the_running_process(world):
+    done = world.cli("health", "-c", world.conf)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"health: ok (unix:{world.sock}: /readyz: status 200)\n"
+    done = world.cli("health", "--at", f"unix:{world.sock}", "--path", "/metrics")  # more than it keeps
+    assert done.returncode == 0, done.stderr
+    done = world.cli("health", "--at", f"unix:{world.sock}", "--path", "/nothing")
+    assert done.returncode == 1 and "/nothing: status 404: " in done.stderr
+
+
+@pytest.mark.parametrize("said", [None, b"", b"SSH-2.0-x\r\n",
+                                  b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nok"])
+def test_who_does_not_answer_is_not_well(world, said):
+    """A full queue, a peer that closes, one that speaks something else, one that stops half-way."""
+    path = str(world.dir / "odd.sock")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen(4)
+
+        def answer():
+            peer, _ = listener.accept()
+            peer.recv(4096)
+            peer.sendall(said)
+            peer.close()
+        peer = threading.Thread(target=answer) if said is not None else None
+        if peer:
+            peer.start()
+        done = world.cli("health", "--at", f"unix:{path}", "--timeout", "1")
+        if peer:
+            peer.join(10)
+    os.unlink(path)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"tallygate health: unix:{path}: no answer to /readyz: ")
+
+
+
 def test_the_commands_beside_a_running_serve(world):
     world.settled(world.publish(entry(20), "ce-20"))
     done = world.cli("check", "-c", world.conf, "--journal")
@@ -258,11 +298,14 @@ def test_without_redis_the_journal_still_answers():
     w.redis.kill()
     stack.wait_for(lambda: w.get("/readyz", {})[0] == 503, 10, "not ready")
     assert w.get("/readyz", {})[2]["parts"]["redis"] == "not ready"
+    done = w.cli("health", "-c", w.conf)
+    assert done.returncode == 1
+    assert '/readyz: status 503: {"ready":false,' in done.stderr
     assert w.get("/healthz", {})[0] == 200
     assert w.get(f"/v1/events/{event}")[2]["stage"] == "posted"
     status, _, problem = w.get(f"/v1/events/s{SHARD:02}-1-1")
     assert (status, problem["code"]) == (503, "unavailable")
     assert w.validate(json.dumps(entry(2)))[0] == 200
-    assert w.stop() == 0
+    assert w.stop(signal.SIGQUIT) == 0  # an image's one stop signal for both halves
     with pytest.raises((OSError, http.client.HTTPException)):
         w.get("/healthz", {})

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa,
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = ROOT / "build/tallygate"
-COMMANDS = ["serve", "check", "token", "exceptions", "audit", "rules"]
+COMMANDS = ["serve", "check", "token", "exceptions", "audit", "rules", "health"]
 
 
 def run(*args, **kw):
@@ -62,7 +62,8 @@ def test_an_unknown_command_names_those_there_are():
     ["exceptions"], ["exceptions", "close"], ["exceptions", "show"], ["exceptions", "show", "x"],
     ["exceptions", "list", "extra"], ["exceptions", "list", "--state", "lost"], ["audit"],
     ["audit", "prove"], ["audit", "checkpoint", "--json"], ["rules"], ["rules", "run"],
-    ["rules", "test", "a", "b"], ["serve", "--nothing"]])
+    ["rules", "test", "a", "b"], ["serve", "--nothing"], ["health", "x"], ["health", "--path", "x"],
+    ["health", "--timeout", "0"], ["health", "--timeout", "61"], ["health", "--timeout", "1s"]])
 def test_a_wrong_command_line_is_2_with_the_usage(args):
     done = run(*args)
     assert done.returncode == 2, done.stderr
@@ -73,7 +74,7 @@ def test_a_wrong_command_line_is_2_with_the_usage(args):
 
 @pytest.mark.parametrize("args", [
     ["serve"], ["exceptions", "list"], ["exceptions", "show", "1"], ["audit", "verify"],
-    ["audit", "checkpoint"], ["rules", "test"]])
+    ["audit", "checkpoint"], ["rules", "test"], ["health"]])
 def test_a_missing_configuration_is_1_and_named(args):
     done = run(*args, "-c", "/nonexistent/t.yaml")
     assert done.returncode == 1

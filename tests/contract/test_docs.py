@@ -247,9 +247,10 @@ def test_the_ranks_of_the_tour_are_those_of_the_check():
 # ---- packages, make, limits ----
 
 def packages_of_script(text):
-    groups = re.findall(r"^(?:base|tryton|idp)=\(\n(.*?)^\)", text, re.S | re.M)
-    return {word for body in groups for line in body.splitlines()
-            for word in line.split("#")[0].split()}
+    """Every group of the script: NAME=( lines ) or NAME=(words)."""
+    bodies = re.findall(r"^[a-z0-9]+=\(\n(.*?)^\)", text, re.S | re.M) + \
+        re.findall(r"^[a-z0-9]+=\((\S.*)\)$", text, re.M)
+    return {word for body in bodies for line in body.splitlines() for word in line.split("#")[0].split()}
 
 
 def packages_of_docs(text):
@@ -267,13 +268,13 @@ def test_every_package_has_its_reason_and_no_other():
 
 
 def targets_named(text):
-    return set(re.findall(r"`make ([a-z-]+)", text)) | \
-        {word for line in re.findall(r"^    make ([a-z -]+?)(?:\s{2,}.*|\s[A-Z_]+=.*)?$", text, re.M)
+    return set(re.findall(r"`make ([a-z0-9-]+)", text)) | \
+        {word for line in re.findall(r"^    make ([a-z0-9 -]+?)(?:\s{2,}.*|\s[A-Z_]+=.*)?$", text, re.M)
          for word in line.split()}
 
 
 def targets_of_makefile(text):
-    return set(re.findall(r"^([a-z][a-z-]*):(?!=)", text, re.M))
+    return set(re.findall(r"^([a-z][a-z0-9-]*):(?!=)", text, re.M))
 
 
 @pytest.mark.parametrize("document", NAMED + ["CHANGELOG.md"])

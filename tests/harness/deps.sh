@@ -3,16 +3,19 @@
 # one line to run) and, for the test suite, one npm package into build/idp. Every package has its reason
 # in docs/dependencies.md (a test checks).
 #
-# usage: deps.sh [--quiet] [GROUP...]     groups: base tryton idp; none named: all of them
+# usage: deps.sh [--quiet] [GROUP...]
+# Groups: build base tryton idp, which are what no named group means; debian13.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
-base=(
-    # build
+# also what the builder stage of the Dockerfile installs
+build=(
     gcc g++ make pkg-config dpkg-dev git
     nginx nginx-dev libhiredis-dev libjansson-dev libjose-dev libssl-dev libuv1-dev
     libmicrohttpd-dev libsqlite3-dev liblua5.4-dev libpcre2-dev libyaml-dev libvalijson-dev zlib1g-dev
     libcurl4-openssl-dev ca-certificates
+)
+base=(
     # run
     redis-server redis-tools
     # test
@@ -32,17 +35,19 @@ tryton=(
 idp=(
     nodejs npm
 )
+# only for `make test-debian13`
+debian13=(debootstrap)
 
 quiet=
 groups=()
 for word in "$@"; do
     case $word in
         --quiet) quiet=yes ;;
-        base | tryton | idp) groups+=("$word") ;;
-        *) echo "deps: unknown group $word; there are: base tryton idp" >&2; exit 2 ;;
+        build | base | tryton | idp | debian13) groups+=("$word") ;;
+        *) echo "deps: unknown group $word; there are: build base tryton idp debian13" >&2; exit 2 ;;
     esac
 done
-[ ${#groups[@]} -gt 0 ] || groups=(base tryton idp)
+[ ${#groups[@]} -gt 0 ] || groups=(build base tryton idp)
 
 node_is_there() {
     command -v npm >/dev/null && [ "$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0)" -ge 18 ]
@@ -78,9 +83,11 @@ ok() {
 wanted=()
 for group in "${groups[@]}"; do
     case $group in
+        build) wanted+=("${build[@]}") ;;
         base) wanted+=("${base[@]}") ;;
         tryton) wanted+=("${tryton[@]}") ;;
         idp) node_is_there || wanted+=("${idp[@]}") ;;
+        debian13) wanted+=("${debian13[@]}") ;;
     esac
 done
 missing=()

@@ -1,0 +1,128 @@
+/*
+ * health.c: `tallygate health`: does a process of this machine answer? For the health checks of
+ * containers and supervisors, which have no curl at hand.
+ */
+#include <ctype.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd/ask.h"
+#include "cmd/cmd.h"
+#include "cmd/config.h"
+
+#define COMMAND "health"
+#define PATH_DEFAULT "/readyz"
+#define SECONDS_DEFAULT 3
+#define SECONDS_MAX 60
+#define ADDRESS_BYTES (TG_LISTEN_PATH_MAX_BYTES + 16)
+
+struct options {
+    const char *config, *at, *path;
+    long seconds;
+};
+
+/* The address to ask: the one given, or the one that `serve` was told to listen on. */
+static int find_address(const struct options *o, struct tg_listen *out, char name[ADDRESS_BYTES],
+                        struct tg_error *err)
+{
+    struct tg_config *config = NULL;
+    const char *text = o->at;
+    int rc;
+
+    if (text == NULL) {
+        config = tg_config_load(o->config, err);
+        if (config == NULL) {
+            return -1;
+        }
+        text = config->api.listen;
+    }
+    rc = tg_listen_parse(tg_str_of(text), out, err);
+    (void)snprintf(name, ADDRESS_BYTES, "%s", text);
+    tg_config_free(config);
+    return rc;
+}
+
+/* One line of plain text, whatever answered. */
+static void make_plain(char *text)
+{
+    size_t len = strlen(text);
+
+    for (size_t i = 0; i < len; i++) {
+        if (!isprint((unsigned char)text[i])) {
+            text[i] = ' ';
+        }
+    }
+    while (len > 0 && text[len - 1] == ' ') {
+        text[--len] = '\0';
+    }
+}
+
+static int run(const struct options *o)
+{
+    struct tg_error err = {""};
+    struct tg_ask question = {.path = o->path, .timeout_ms = o->seconds * 1000};
+    struct tg_answer answer;
+    char at[ADDRESS_BYTES];
+
+    if (find_address(o, &question.where, at, &err) != 0) {
+        return tg_cmd_failed(COMMAND, "%s", err.text);
+    }
+    if (tg_ask(&question, &answer, &err) != 0) {
+        return tg_cmd_failed(COMMAND, "%s: no answer to %s: %s", at, o->path, err.text);
+    }
+    if (answer.status < 200 || answer.status > 299) {
+        make_plain(answer.body);
+        return tg_cmd_failed(COMMAND, "%s: %s: status %ld: %s", at, o->path, answer.status,
+                             answer.body);
+    }
+    printf("health: ok (%s: %s: status %ld)\n", at, o->path, answer.status);
+    return TG_EXIT_OK;
+}
+
+int tg_cmd_health(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"config", required_argument, NULL, 'c'}, {"at", required_argument, NULL, 'a'},
+        {"path", required_argument, NULL, 'p'},   {"timeout", required_argument, NULL, 't'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+    };
+    struct options o = {
+        .config = TG_CONFIG_DEFAULT_PATH, .path = PATH_DEFAULT, .seconds = SECONDS_DEFAULT};
+    char *end;
+    int c;
+
+    tg_cmd_getopt_reset();
+    while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
+        switch (c) {
+        case 'c':
+            o.config = optarg;
+            break;
+        case 'a':
+            o.at = optarg;
+            break;
+        case 'p':
+            o.path = optarg;
+            break;
+        case 't':
+            o.seconds = strtol(optarg, &end, 10);
+            if (*end != '\0' || o.seconds < 1 || o.seconds > SECONDS_MAX) {
+                return tg_cmd_usage_error(COMMAND, "--timeout is 1 to %d seconds, not `%s`",
+                                          SECONDS_MAX, optarg);
+            }
+            break;
+        case 'h':
+            return tg_cmd_help(COMMAND);
+        default:
+            return tg_cmd_usage_error(COMMAND, "`%s` is not understood", argv[optind - 1]);
+        }
+    }
+    if (optind < argc) {
+        return tg_cmd_usage_error(COMMAND, "`%s` is not understood", argv[optind]);
+    }
+    if (o.path[0] != '/') {
+        return tg_cmd_usage_error(COMMAND, "--path begins with a slash, not `%s`", o.path);
+    }
+    return run(&o);
+}

@@ -1,0 +1,132 @@
+#!/usr/bin/env bash
+# Runs a command in Debian 13, by default .ci/run: what is missing is installed, the whole suite runs,
+# the last line is `N passed, N failed`. The system is a chroot made by debootstrap; it and what was
+# built in it are kept for the next time. Of this machine it sees a copy of the tree, /proc of its own
+# and six devices. Mounts and processes live in namespaces of their own, so that nothing of them is
+# left however this ends.
+#
+# usage: debian13.sh DIRECTORY [COMMAND [ARGUMENT...]]    DIRECTORY: where the system is kept
+# Environment variables whose names start with TG_ are handed on.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")/../.." && pwd)
+suite=trixie
+me=test-debian13
+
+fail() {
+    echo "$me: $*" >&2
+    exit 1
+}
+
+# The mirror this machine itself uses; $1: its label. Nothing when it uses none.
+mirror() {
+    apt-get indextargets --format '$(REPO_URI) $(LABEL)' 'Created-By: Packages' 2>/dev/null |
+        awk -v label="$1" '{ uri = $1; sub(/^[^ ]* /, ""); if ($0 == label) { print uri; exit } }'
+}
+
+make_system() {
+    local main security proxy
+    main=$(mirror Debian)
+    security=$(mirror Debian-Security)
+    proxy=$(apt-config shell p Acquire::http::Proxy 2>/dev/null | sed -n "s/^p='\(.*\)'$/\1/p")
+    echo "$me: making Debian 13 in $system (debootstrap)"
+    rm -rf "$system.new"
+    [ -z "$proxy" ] || export http_proxy=$proxy
+    # without a mirror debootstrap takes its own
+    debootstrap --variant=minbase "$suite" "$system.new" ${main:+"$main"} >"$system.log" 2>&1 || {
+        tail -n 20 "$system.log" >&2
+        fail "debootstrap failed, its whole log is $system.log"
+    }
+    if [ -n "$main" ]; then
+        {
+            echo "deb $main $suite main"
+            echo "deb $main $suite-updates main"
+            [ -z "$security" ] || echo "deb $security $suite-security main"
+        } >"$system.new/etc/apt/sources.list"
+    fi
+    [ -z "$proxy" ] ||
+        echo "Acquire::http::Proxy \"$proxy\";" >"$system.new/etc/apt/apt.conf.d/01proxy"
+    mv "$system.new" "$system"
+}
+
+# The tree as git sees it, not yet committed files too, over what was copied last time. Whatever is new
+# or differs gets the present time, so that make in there sees it, older versions too.
+copy_tree() {
+    local new=$system/src.new old=$system/src name
+    rm -rf "$new"
+    mkdir -p "$new" "$old"
+    (cd "$here" && /usr/bin/python3 tests/lint/tracked.py '*' | tar -cf - -T -) | tar -xmf - -C "$new"
+    while IFS= read -r -d '' name; do
+        if cmp -s "$new/$name" "$old/$name"; then
+            touch -r "$old/$name" "$new/$name"
+        fi
+    done < <(cd "$new" && find . -type f -print0)
+    [ ! -e "$old/build" ] || mv "$old/build" "$new/build"
+    rm -rf "$old"
+    mv "$new" "$old"
+}
+
+# In its own mount and process namespaces; process 1 there.
+inside() {
+    local system=$1 device
+    shift
+    mount -t proc proc "$system/proc"
+    mount -t tmpfs -o mode=755 tmpfs "$system/dev"
+    mkdir "$system/dev/shm" "$system/dev/pts"
+    mount -t tmpfs -o mode=1777 tmpfs "$system/dev/shm"
+    mount -t devpts -o newinstance,ptmxmode=0666,mode=620 devpts "$system/dev/pts"
+    for device in null zero full random urandom tty; do
+        : >"$system/dev/$device"
+        mount --bind "/dev/$device" "$system/dev/$device"
+    done
+    ln -s pts/ptmx "$system/dev/ptmx"
+    ln -s /proc/self/fd "$system/dev/fd"
+    ln -s /proc/self/fd/0 "$system/dev/stdin"
+    ln -s /proc/self/fd/1 "$system/dev/stdout"
+    ln -s /proc/self/fd/2 "$system/dev/stderr"
+    local environment=(PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 CI=true) name
+    for name in "${!TG_@}"; do
+        [ "$name" = TG_TEST_DIR ] || environment+=("$name=${!name}")
+    done
+    # process 1 ignores what it has no handler for; the command must not be process 1
+    chroot "$system" env -i "${environment[@]}" sh -c 'cd /src && "$@"' sh "$@" </dev/null
+}
+
+if [ "${1:-}" = --inside ]; then
+    shift
+    inside "$@"
+    exit
+fi
+
+[ $# -ge 1 ] || fail "usage: debian13.sh DIRECTORY [COMMAND...]"
+[ "$(id -u)" = 0 ] || fail "needs root, for debootstrap, chroot and mounts; run: sudo make test-debian13"
+"$here/tests/harness/deps.sh" --quiet debian13
+mkdir -p "$1"
+kept=$(cd "$1" && pwd)
+system=$kept/$suite
+shift
+[ $# -gt 0 ] || set -- bash .ci/run
+
+exec 9>"$kept/lock"
+flock -n 9 || fail "another run uses $kept; wait for it, or give another directory: DEBIAN13=DIRECTORY"
+[ -d "$system" ] || make_system
+cp /etc/resolv.conf "$system/etc/resolv.conf"
+find "$system/tmp" -mindepth 1 -delete
+copy_tree
+
+# With --kill-child everything in there ends with unshare, and the kernel takes the mounts away.
+child=
+end() {
+    trap '' INT TERM HUP
+    [ -z "$child" ] || kill -KILL "$child" 2>/dev/null || true
+    wait 2>/dev/null || true
+    echo "$me: ended by a signal; nothing is left mounted" >&2
+    exit 130
+}
+trap end INT TERM HUP
+unshare --mount --pid --fork --kill-child --propagation private \
+    "$here/tests/harness/debian13.sh" --inside "$system" "$@" 9>&- &
+child=$!
+status=0
+wait "$child" || status=$?
+exit "$status"
