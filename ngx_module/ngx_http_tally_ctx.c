@@ -6,9 +6,9 @@
  */
 
 
-#include <openssl/rand.h>
-
 #include "ngx_http_tally.h"
+
+#include <openssl/rand.h>
 
 
 static void ngx_http_tally_ctx_restart(ngx_http_tally_ctx_t *ctx);

@@ -421,6 +421,7 @@ ngx_http_tally_handshake_send(ngx_http_tally_link_t *link, ngx_uint_t step,
         len[i] = args[i].len;
     }
 
+    /* cppcheck-suppress uninitvar; n is never 0 */
     if (ngx_http_tally_link_send(link, ngx_http_tally_handshake_reply,
                                  (void *) (uintptr_t) step, (int) n, argv, len)
         != NGX_OK)

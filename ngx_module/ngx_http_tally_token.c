@@ -16,10 +16,10 @@
  */
 
 
+#include "ngx_http_tally.h"
+
 #include "common/bearer.h"
 #include "common/digest.h"
-
-#include "ngx_http_tally.h"
 
 
 typedef struct {

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,6 +14,7 @@
 #include "connect/keyset.h"
 
 #define NAME_BYTES 160
+#define ERROR_TEXT_BYTES 128
 #define TORN_MAX_BYTES ((off_t)TG_FILE_BATCH_MAX * TG_FILE_LINE_MAX_BYTES)
 
 #define CR_ADVICE "write every line end of the file as LF alone"
@@ -353,14 +355,18 @@ int tg_book_add(struct tg_book *b, struct tg_str line,
 static enum tg_book_result undo(struct tg_book *b, const char *what, int error,
                                 struct tg_error *err)
 {
+    char cut[ERROR_TEXT_BYTES];
+
     if (tg_fs_calls.ftruncate(b->fd, b->length) == 0 && tg_fs_calls.fsync(b->fd) == 0) {
         (void)tg_error_set(err, "%s: cannot %s: %s; nothing was kept of it", b->name, what,
                            strerror(error));
         return TG_BOOK_UNDONE;
     }
     b->broken = true;
+    (void)snprintf(cut, sizeof(cut), "%s",
+                   strerror(errno)); /* the next strerror may reuse its text */
     (void)tg_error_set(err, "%s: cannot %s: %s; and it could not be cut back: %s", b->name, what,
-                       strerror(error), strerror(errno));
+                       strerror(error), cut);
     return TG_BOOK_UNKNOWN;
 }
 

@@ -9,9 +9,12 @@
 
 #include "journal/internal.h"
 
-/* Numbers are the states of core/life.h. The file itself comes first: the rest relies on it. */
+/*
+ * Numbers are the states of core/life.h. The file itself comes first: the rest relies on it. Its
+ * check takes no argument: from 3.46 on, SQLite takes one for the name of a table.
+ */
 static const char *const questions[] = {
-    "SELECT 'file: ' || quick_check FROM pragma_quick_check(100) WHERE quick_check <> 'ok'",
+    "SELECT 'file: ' || quick_check FROM pragma_quick_check WHERE quick_check <> 'ok'",
     "SELECT 'row ' || rowid || ' of ' || \"table\" || ' names a row of ' || parent "
     "|| ' that is not there' FROM pragma_foreign_key_check",
 

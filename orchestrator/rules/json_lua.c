@@ -365,17 +365,19 @@ static json_t *sorted(json_t *in)
     const char **keys = calloc(n + 1, sizeof(*keys));
     json_t *out = json_object(), *v;
     const char *key;
-    bool ok = keys != NULL && out != NULL;
+    bool ok = true;
 
+    if (keys == NULL || out == NULL) {
+        free(keys);
+        json_decref(out);
+        json_decref(in);
+        return NULL;
+    }
     json_object_foreach(in, key, v)
     {
-        if (keys != NULL) {
-            keys[i++] = key;
-        }
+        keys[i++] = key;
     }
-    if (ok) {
-        qsort(keys, n, sizeof(*keys), by_name);
-    }
+    qsort(keys, n, sizeof(*keys), by_name);
     for (i = 0; ok && i < n; i++) {
         ok = json_object_set_nocheck(out, keys[i], json_object_get(in, keys[i])) == 0;
     }

@@ -1,4 +1,4 @@
-/* LD_PRELOAD: every fsync and fdatasync takes SLOW_FSYNC_US longer, as on a disk that is far away. */
+/* LD_PRELOAD: every fsync and fdatasync takes SLOW_FSYNC_US longer, as on a distant disk. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdlib.h>

@@ -160,6 +160,7 @@ class Edge:
         """Yields a list that is filled with the commands Redis saw (MONITOR) meanwhile."""
         seen = []
         r = self.redis.client()
+        self.admin.ping()  # connects now: what a client says on connecting is not to be seen
         with r.monitor() as m:
             yield seen
             marker = uuid.uuid4().hex
