@@ -69,8 +69,9 @@ bool tg_rate_gcra(const struct tg_rate *rate, int64_t cost, int64_t now_us, bool
     int64_t ahead_us = start_us - now_us; /* how much of the window is used up */
     bool allowed = false;
 
-    /* A lowered limit or a clock set back must not lock a client out for longer than the window. */
-    ahead_us = ahead_us < window_us ? ahead_us : window_us;
+    /* Nothing this rate grants is further ahead than its window: the clock was set back since, or
+     * the limit lowered. It counts as none: cut to the window, it would refuse until then. */
+    ahead_us = ahead_us <= window_us ? ahead_us : 0;
 
     out->retry_after_us = -1;
     if (cost >= 0 && cost <= rate->capacity) {

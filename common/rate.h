@@ -33,8 +33,9 @@ int64_t tg_rate_window_s(const struct tg_rate *rate);
 
 /*
  * Reference model of what admit.lua computes, in C: tests compare the two, and the local fallback
- * uses it. *tat_us is the stored theoretical arrival time (0: none). Returns whether allowed; tat
- * changes only when `commit` and allowed. *out says what is left after the decision: without
+ * uses it. *tat_us is the stored theoretical arrival time (0: none). One that is further ahead than
+ * the window counts as none: the clock was set back, or the limit lowered. Returns whether allowed;
+ * tat changes only when `commit` and allowed. *out says what is left after the decision: without
  * commit, what was left before it.
  */
 bool tg_rate_gcra(const struct tg_rate *rate, int64_t cost, int64_t now_us, bool commit,

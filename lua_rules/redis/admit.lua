@@ -69,8 +69,12 @@ for i = 1, rate_count do
   local tat_us = tonumber(redis.call('GET', KEYS[2 + i]) or '') or now_us
   local ahead_us = math.max(tat_us - now_us, 0)
 
-  -- A lowered limit or a clock set back must not lock a client out for longer than the window.
-  ahead_us = math.min(ahead_us, window_us)
+  -- Nothing this rate grants is further ahead than its window: the clock was set back since, or
+  -- the limit lowered. Such a time says nothing of what was used. It counts as none, and what is
+  -- accepted writes it anew: cutting it to the window would refuse until the clock is there again.
+  if ahead_us > window_us then
+    ahead_us = 0
+  end
 
   rates[i] = {
     emission_us = emission_us,

@@ -108,6 +108,21 @@ def test_all_rates_or_none(redis):
     assert redis.exists(rate_key(0), rate_key(2)) == 0
 
 
+@pytest.mark.parametrize("ahead_s", [40, 86_400, 400 * 86_400])
+def test_a_clock_set_back_locks_nobody_out(redis, ahead_s):
+    """A busy client's time and its expiry are as far ahead as the clock was set back, or as it had
+    been ahead before it was set right. Each call finds the whole window, and the expiry is mended.
+    """
+    rates = [(600_000_000, 3, 1)]
+    seconds, _ = redis.time()
+    redis.set(rate_key(0), b"%d" % ((seconds + ahead_s) * 1_000_000 + 1_800_000_000),
+              px=ahead_s * 1000 + 1_800_000)
+    said = [admit(redis, what="", rates=rates) for _ in range(4)]
+    assert [s[0][0] for s in said] == ["accepted"] * 3 + ["limited"]
+    assert [s[1][0][0] for s in said] == [2, 1, 0, 0]
+    assert redis.pttl(rate_key(0)) <= 1_800_001
+
+
 def test_a_cost_over_the_capacity_is_never_allowed(redis):
     (verdict, _, _, violated), numbers = admit(redis, what="", rates=[(1000, 3, 4)])
     assert (verdict, violated, numbers[0][2]) == ("limited", "0", -1)

@@ -138,18 +138,19 @@ static void test_strange_stored_times(void **state)
     int64_t tat = INT64_MAX;
 
     (void)state;
-    /* A stored time far ahead (the clock was set back) counts as a window used up, no more. */
-    assert_false(tg_rate_gcra(&rate, 1, 0, true, &tat, &s));
-    assert_int_equal(s.remaining, 0);
-    assert_int_equal(s.retry_after_us, 1000);
-    assert_int_equal(s.reset_us, 5000);
+    /* Further ahead than the window: the clock was set back. It counts as none. */
+    assert_true(tg_rate_gcra(&rate, 1, 0, false, &tat, &s));
+    assert_int_equal(s.remaining, 5);
+    assert_int_equal(s.reset_us, 0);
     assert_true(tat == INT64_MAX);
+    assert_true(tg_rate_gcra(&rate, 1, 0, true, &tat, &s));
+    assert_int_equal(tat, 1000);
     tat = 9000;
     assert_true(tg_rate_gcra(&rate, 1, 5000, true, &tat, &s));
     assert_int_equal(tat, 10000);
-    tat = 15000;
+    tat = 10000; /* the window to its end */
     assert_false(tg_rate_gcra(&rate, 1, 5000, true, &tat, &s));
-    assert_int_equal(tat, 15000);
+    assert_int_equal(tat, 10000);
     assert_int_equal(s.retry_after_us, 1000);
 }
 
@@ -201,6 +202,54 @@ static void check_run(uint64_t seed)
     }
 }
 
+/* How many of those that come every microsecond of a time are let in. */
+static int64_t let_in(const struct tg_rate *rate, int64_t from_us, int64_t for_us, int64_t *tat)
+{
+    struct tg_rate_state s;
+    int64_t n = 0;
+
+    for (int64_t now = from_us; now < from_us + for_us; now++) {
+        n += tg_rate_gcra(rate, 1, now, true, tat, &s) ? 1 : 0;
+    }
+    return n;
+}
+
+/*
+ * A client that always uses all it may, and a clock that steps. Whatever the step, it gets at once
+ * what any client gets: no less than the rate over a window, no more than one window on top.
+ */
+static void test_clock_steps(void **state)
+{
+    const struct tg_rate rate = {10, 5};
+    const int64_t window = 50;
+    const int64_t noon = INT64_C(1700000000000000);
+    const int64_t steps[] = {1,
+                             9,
+                             window,
+                             window + 1,
+                             7 * window,
+                             INT64_C(40) * US_PER_S,
+                             INT64_C(86400) * US_PER_S,
+                             INT64_C(400) * 86400 * US_PER_S};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        int64_t tat = 0;
+        int64_t n;
+
+        assert_int_equal(let_in(&rate, noon - window, window, &tat), 5 + 4);
+        n = let_in(&rate, noon - steps[i], 10 * window, &tat);
+        assert_in_range(n, 50 - 5, 50 + 5);
+
+        /* Forward for a while, and back: the way a wrong clock is set right. */
+        (void)let_in(&rate, noon, window, &tat);
+        n = let_in(&rate, noon + steps[i], window, &tat);
+        assert_in_range(n, 5 - 1, 5 + 5);
+        n = let_in(&rate, noon + window, 10 * window, &tat);
+        assert_in_range(n, 50 - 5, 50 + 5);
+    }
+}
+
 static void test_properties(void **state)
 {
     (void)state;
@@ -219,6 +268,7 @@ int main(void)
         cmocka_unit_test(test_cost),
         cmocka_unit_test(test_without_commit),
         cmocka_unit_test(test_strange_stored_times),
+        cmocka_unit_test(test_clock_steps),
         cmocka_unit_test(test_properties),
     };
 
