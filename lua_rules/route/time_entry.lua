@@ -1,5 +1,6 @@
 -- What is owed for a valid time entry: labor cost to the ERP, hours to payroll. A destination gets
--- its posting only if the tenant has one of that name.
+-- its posting only if the tenant has one of that name; `destinations` below says which names there
+-- are, so that `tallygate check` and `serve` refuse a configuration with another one.
 
 local MONEY_DIGITS = 2
 
@@ -96,4 +97,4 @@ local function reversal(posting, master, _)
   }
 end
 
-return {plan = plan, reversal = reversal}
+return {destinations = {"erp", "payroll"}, plan = plan, reversal = reversal}

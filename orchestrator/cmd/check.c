@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "cmd/agree.h"
 #include "cmd/cmd.h"
 #include "cmd/config.h"
 #include "journal/journal.h"
@@ -18,7 +19,6 @@
 #include "rules/schema.h"
 
 #define COMMAND "check"
-#define PATH_BYTES 4096
 #define TIME_ENTRY_EVENT "com.tallygate.time_entry.approved.v1"
 #define TIME_ENTRY_OBJECT "canonical/time_entry"
 
@@ -75,22 +75,9 @@ static void check_schemas(struct check *k)
     tg_schemas_free(s);
 }
 
-static void check_decoders(struct check *k)
+static void on_disagreement(void *arg, const char *text)
 {
-    for (size_t i = 0; i < k->config->tenant_count; i++) {
-        const struct tg_config_tenant *t = &k->config->tenants[i];
-
-        for (size_t j = 0; j < t->source_count; j++) {
-            char path[PATH_BYTES];
-            int n = snprintf(path, sizeof(path), "%s/sources/%s.lua", k->config->rules.path,
-                             t->sources[j].decoder);
-
-            if (n < 0 || (size_t)n >= sizeof(path) || access(path, R_OK) != 0) {
-                finding(k, "tenant %s, source %s: decoder %s is not there: %s", t->id,
-                        t->sources[j].name, path, strerror(errno));
-            }
-        }
-    }
+    finding(arg, "%s", text);
 }
 
 struct fixtures {
@@ -131,13 +118,15 @@ static void check_rules(struct check *k)
         finding(k, "rules: %s", err.text);
     } else {
         printf("ok: rules %s: sha256 %.16s\n", k->config->rules.path, tg_bundle_sha256(bundle));
+        if (tg_agree(k->config, rules, on_disagreement, k, &err) < 0) {
+            finding(k, "%s", err.text);
+        }
         tg_rules_free(rules);
         check_fixtures(k);
     }
     if (bundle != NULL) {
         tg_bundle_unref(bundle);
     }
-    check_decoders(k);
 }
 
 static void check_masters(struct check *k)

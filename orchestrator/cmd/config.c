@@ -457,10 +457,12 @@ static int read_table(const struct loader *l, const struct tg_yaml_node *n,
 
 /* ---- what no single key can say ---- */
 
-static int finish_source(const struct loader *l, struct tg_config_source *s)
+static int finish_source(const struct loader *l, const struct tg_yaml_node *n,
+                         struct tg_config_source *s)
 {
     char hook[TG_SOURCE_NAME_MAX_BYTES + 8];
 
+    s->decoder_line = tg_yaml_line(tg_yaml_get(n, "decoder"));
     if (s->uri == NULL && store_text(l, &s->uri, 0, tg_str_of(s->name)) != 0) {
         return -1;
     }
@@ -538,20 +540,22 @@ static int finish_destination(const struct loader *l, const struct tg_yaml_node 
 static int finish_tenant(const struct loader *l, const struct tg_yaml_node *n, struct tg_config *c,
                          struct tg_config_tenant *t)
 {
+    const struct tg_yaml_node *sources = tg_yaml_get(n, "sources");
     const struct tg_yaml_node *destinations = tg_yaml_get(n, "destinations");
 
     for (size_t i = 0; i < t->source_count; i++) {
-        if (finish_source(l, &t->sources[i]) != 0) {
+        if (finish_source(l, tg_yaml_value(sources, i), &t->sources[i]) != 0) {
             return -1;
         }
     }
     for (size_t i = 0; i < t->destination_count; i++) {
         t->destinations[i].index = (uint32_t)c->destination_count++;
+        t->destinations[i].line = tg_yaml_key_line(destinations, i);
         if (finish_destination(l, tg_yaml_value(destinations, i), t, &t->destinations[i]) != 0) {
             return -1;
         }
     }
-    return check_sources(l, tg_yaml_get(n, "sources"), t);
+    return check_sources(l, sources, t);
 }
 
 struct seen {

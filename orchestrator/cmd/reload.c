@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd/agree.h"
+
 struct failures {
     char first[TG_ERROR_MAX_BYTES / 2];
 };
@@ -50,6 +52,29 @@ static int check_fixtures(const struct tg_config *c, const struct tg_bundle *bun
                                c->rules.path);
 }
 
+static void on_disagreement(void *arg, const char *text)
+{
+    struct tg_error *first = arg;
+
+    if (first->text[0] == '\0') {
+        (void)tg_error_set(first, "%s", text);
+    }
+}
+
+/* A bundle that no longer knows what the configuration names would drop what is owed there. */
+static int check_names(const struct tg_config *c, struct tg_bundle *bundle, struct tg_error *err)
+{
+    struct tg_error first = {""};
+    struct tg_rules *rules = tg_rules_new(bundle, err);
+    int count = rules != NULL ? tg_agree(c, rules, on_disagreement, &first, err) : -1;
+
+    tg_rules_free(rules);
+    if (count <= 0) {
+        return count;
+    }
+    return tg_error_set(err, "%s", first.text);
+}
+
 static int load_masters(const struct tg_config *c, struct tg_loaded *out, struct tg_error *err)
 {
     out->masters = calloc(c->tenant_count + 1, sizeof(struct tg_master *));
@@ -73,7 +98,7 @@ int tg_loaded_load(const struct tg_config *c, struct tg_loaded *out, struct tg_e
     *out = (struct tg_loaded){0};
     out->bundle = tg_bundle_load(c->rules.path, err);
     if (out->bundle == NULL || load_masters(c, out, err) != 0 ||
-        check_fixtures(c, out->bundle, err) != 0) {
+        check_names(c, out->bundle, err) != 0 || check_fixtures(c, out->bundle, err) != 0) {
         tg_loaded_clear(out);
         return -1;
     }

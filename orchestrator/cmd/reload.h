@@ -17,9 +17,9 @@ struct tg_loaded {
 };
 
 /*
- * The bundle's fixtures must pass, on the very files that were loaded. 0, or -1 with the first
- * thing that is wrong; out is then empty. The same at the start and at a reload, so that no restart
- * takes what a reload refused.
+ * What the configuration names must be in the bundle (agree.h), and its fixtures must pass, on the
+ * very files that were loaded. 0, or -1 with the first thing that is wrong; out is then empty. The
+ * same at the start and at a reload, so that no restart takes what a reload refused.
  */
 int tg_loaded_load(const struct tg_config *c, struct tg_loaded *out, struct tg_error *err);
 void tg_loaded_clear(struct tg_loaded *l);

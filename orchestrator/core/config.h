@@ -16,6 +16,7 @@ struct tg_config_source {
     char *uri;      /* the CloudEvents source it must carry; default: its name */
     char **clients; /* who may send for it; default: hook:NAME */
     size_t client_count;
+    unsigned decoder_line; /* of the file, for messages */
 };
 
 struct tg_config_destination {
@@ -27,6 +28,7 @@ struct tg_config_destination {
     unsigned concurrency;
     struct tg_rate rate; /* capacity 0: none */
     uint32_t index;      /* over all tenants, the engine's destination */
+    unsigned line;       /* of the file where its name is, for messages */
 };
 
 struct tg_config_tenant {

@@ -68,6 +68,7 @@ struct tg_rules {
     int64_t cpu_stop_ns;      /* thread CPU time at which the call ends */
     const char *broken;       /* why the state is finished; NULL: it is fine */
     struct tg_master *master; /* of the call; NULL: none */
+    json_t *declared;         /* route file -> the destinations it plans for; NULL: no such file */
     struct tg_re re;
 };
 
@@ -122,6 +123,15 @@ void tg_master_open(lua_State *L);
 /* A decimal at that index (of any type)? Never raises, never allocates. */
 const struct tg_decimal *tg_decimal_at(lua_State *L, int index);
 void tg_decimal_push(lua_State *L, struct tg_decimal d);
+
+/* ---- declares.c ---- */
+
+/* Must a file of that name declare `destinations`? */
+bool tg_declares_destinations(const char *file);
+/* Keeps what it declares. -1 with err when it is not a list of names. */
+int tg_declares_take(struct tg_rules *r, const char *file, json_t *list, struct tg_error *err);
+bool tg_json_lists(const json_t *list, const char *text); /* is it one of a list's texts? */
+bool tg_declares_has(const struct tg_rules *r, const char *file, const char *destination);
 
 /* ---- json_lua.c ---- */
 

@@ -43,6 +43,7 @@ void tg_rules_free(struct tg_rules *r)
     }
     tg_state_close(r);
     tg_re_clear(&r->re);
+    json_decref(r->declared);
     tg_bundle_unref(r->bundle);
     free(r);
 }
@@ -263,26 +264,14 @@ json_t *tg_rules_check(struct tg_rules *r, const json_t *object, struct tg_maste
     return list != NULL ? checked(list, &c, problem_of_violations(list), err) : NULL;
 }
 
-static bool lists_text(const json_t *array, const char *text)
-{
-    size_t i;
-    json_t *v;
-
-    json_array_foreach((json_t *)array, i, v)
-    {
-        if (json_is_string(v) && strcmp(json_string_value(v), text) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static bool same_member(const json_t *a, const json_t *b, const char *key)
 {
     return strcmp(member(a, key), member(b, key)) == 0;
 }
 
-static const char *problem_of_posting(const json_t *list, size_t at, const json_t *destinations)
+/* Of the posting at that place in what a route file gave. */
+static const char *problem_of_posting(const struct tg_rules *r, const struct call *c,
+                                      const json_t *list, size_t at)
 {
     static const char *const needed[] = {"destination", "kind", "leg", "period", "quantity", NULL};
     const json_t *p = json_array_get(list, at);
@@ -300,8 +289,11 @@ static const char *problem_of_posting(const json_t *list, size_t at, const json_
     if (tg_decimal_parse(tg_str_of(member(p, "quantity")), &quantity) != 0) {
         return "quantity of a posting is not a decimal text";
     }
-    if (!lists_text(destinations, member(p, "destination"))) {
+    if (!tg_json_lists(c->ctx->destinations, member(p, "destination"))) {
         return "a posting goes to a destination the tenant does not have";
+    }
+    if (!tg_declares_has(r, c->file, member(p, "destination"))) {
+        return "a posting goes to a destination that `destinations` of the file does not name";
     }
     for (size_t i = 0; i < at; i++) {
         const json_t *other = json_array_get(list, i);
@@ -315,7 +307,8 @@ static const char *problem_of_posting(const json_t *list, size_t at, const json_
     return NULL;
 }
 
-static const char *problem_of_postings(const json_t *list, const json_t *destinations)
+static const char *problem_of_postings(const struct tg_rules *r, const struct call *c,
+                                       const json_t *list)
 {
     const char *problem = NULL;
 
@@ -323,7 +316,7 @@ static const char *problem_of_postings(const json_t *list, const json_t *destina
         return "too many postings";
     }
     for (size_t i = 0; problem == NULL && i < json_array_size(list); i++) {
-        problem = problem_of_posting(list, i, destinations);
+        problem = problem_of_posting(r, c, list, i);
     }
     return problem;
 }
@@ -339,8 +332,7 @@ json_t *tg_rules_plan(struct tg_rules *r, const json_t *object, struct tg_master
         return NULL;
     }
     list = run_list(r, &c, m, err);
-    return list != NULL ? checked(list, &c, problem_of_postings(list, ctx->destinations), err)
-                        : NULL;
+    return list != NULL ? checked(list, &c, problem_of_postings(r, &c, list), err) : NULL;
 }
 
 static const char *problem_of_reversal(const json_t *v)

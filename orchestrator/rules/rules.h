@@ -25,10 +25,14 @@ struct tg_bundle *tg_bundle_load(const char *path, struct tg_error *err);
 struct tg_bundle *tg_bundle_ref(struct tg_bundle *b);
 void tg_bundle_unref(struct tg_bundle *b);
 const char *tg_bundle_sha256(const struct tg_bundle *b); /* 64 hex digits */
+/* Names of the files in sources/, sorted: what a source's `decoder` may be. NULL: no memory. */
+json_t *tg_bundle_decoders(const struct tg_bundle *b);
 
 struct tg_rules *tg_rules_new(struct tg_bundle *b, struct tg_error *err); /* takes a reference */
 void tg_rules_free(struct tg_rules *r);
 const struct tg_bundle *tg_rules_bundle(const struct tg_rules *r);
+/* Names of the destinations some route plans for, sorted, once each. NULL: no memory. */
+json_t *tg_rules_destinations(const struct tg_rules *r);
 
 struct tg_rules_ctx {
     const char *tenant;
@@ -47,7 +51,8 @@ json_t *tg_rules_check(struct tg_rules *r, const json_t *object, struct tg_maste
 
 /*
  * route/KIND.lua: array of {destination, kind, leg, period, quantity, payload}; quantity is a
- * decimal string (hours, for control totals).
+ * decimal string (hours, for control totals). The destination is one of the tenant's, and one that
+ * the file declares in its `destinations`.
  */
 json_t *tg_rules_plan(struct tg_rules *r, const json_t *object, struct tg_master *m,
                       const struct tg_rules_ctx *ctx, struct tg_error *err);

@@ -240,8 +240,23 @@ static int try_file(lua_State *L)
         return luaL_error(L, "%s: must return a table with the function `%s`", t->file,
                           t->function);
     }
-    lua_pushboolean(L, 1);
+    if (!tg_declares_destinations(t->file)) {
+        lua_pushboolean(L, 1);
+    } else {
+        lua_getfield(L, -2, "destinations");
+    }
     return 1;
+}
+
+/* The destinations on top of the stack, which is empty afterwards. */
+static int take_declared(struct tg_rules *r, const char *file, struct tg_error *err)
+{
+    json_t *list = lua_isnil(r->L, -1) ? json_null() : tg_json_read(r->L, -1, err);
+    int rc = list != NULL ? tg_declares_take(r, file, list, err) : -1;
+
+    json_decref(list);
+    lua_settop(r->L, 0);
+    return rc;
 }
 
 static int open_files(struct tg_rules *r, struct tg_error *err)
@@ -254,7 +269,8 @@ static int open_files(struct tg_rules *r, struct tg_error *err)
     for (size_t i = 0; i < r->bundle->count; i++) {
         struct trial t = {r->bundle->files[i].name, function_of(r->bundle->files[i].name)};
 
-        if (tg_state_call(r, try_file, &t, &inner) != 0) {
+        if (tg_state_call(r, try_file, &t, &inner) != 0 ||
+            (tg_declares_destinations(t.file) && take_declared(r, t.file, &inner) != 0)) {
             return tg_error_set(err, "rules: %.100s: %.300s", t.file, inner.text);
         }
     }

@@ -169,9 +169,31 @@ def test_check_names_everything_at_once(tmp_path):
     break_master(tmp_path)
     done = run("check", "-c", path, "--journal")
     assert done.returncode == 1
-    for word in ("catalogue.yaml", "master.json", "sources/absent.lua", "journal.db"):
+    for word in ("catalogue.yaml", "master.json", "decoder `absent`", "journal.db"):
         assert word in done.stdout
     assert last_line(done) == "check: 4 findings"
+
+
+TYPOS = [
+    (lambda t: t.replace("erp: {", "epr: {"), 12,
+     "tenant `acme`: destination `epr`: no file in route/ of the rules plans for a destination of "
+     "that name; accepted: erp, payroll"),
+    (lambda t: t.replace("canonical}", "canonicl}"), 9,
+     "tenant `acme`: decoder `canonicl` is no file in sources/ of the rules; accepted: canonical"),
+]
+
+
+@pytest.mark.parametrize("edit, line, said", TYPOS, ids=["destination", "decoder"])
+def test_a_name_the_rules_do_not_know(tmp_path, edit, line, said):
+    """A destination no route plans for would get nothing, and its leg would be owed to nobody."""
+    path = world(tmp_path, edit=edit)
+    done = run("check", "-c", path)
+    assert done.returncode == 1
+    assert f"finding: {path}:{line}: {said}" in done.stdout
+    assert last_line(done) == "check: 1 findings"
+    done = run("serve", "-c", path)
+    assert done.returncode == 1
+    assert f"cannot start: {path}:{line}: {said}" in json.loads(done.stderr.splitlines()[-1])["msg"]
 
 
 GUTTED = "return { check = function() return {} end }\n"

@@ -370,6 +370,12 @@ def test_a_reload_is_whole_or_not_at_all(sidecar):
     s.add(1)
     s.wait_posted(1)
     rule.write_text(good)
+    route = s.dir / "rules/route/time_entry.lua"
+    names = route.read_text()
+    assert '"erp", "payroll"}' in names
+    route.write_text(names.replace('"erp", "payroll"}', '"erp"}'))
+    reload("no file in route/ of the rules plans for")
+    route.write_text(names)
     master = week.master()
     master["workers"] = [w for w in master["workers"] if w["id"] != "W-003"]
     (s.dir / "master.json").write_text(json.dumps(master))

@@ -256,10 +256,10 @@ static void write_rule(const char *name, const char *text)
     "b.version, worker = b.worker, project = b.project, task = b.task, date = b.date, hours = "    \
     "b.hours, approved_at = b.approved_at, approved_by = b.approved_by}} end}"
 #define GOOD_CHECK "return {check = function() return {} end}"
-#define GOOD_PLAN "return {plan = function() return {} end}"
+#define GOOD_PLAN "return {destinations = {'erp'}, plan = function() return {} end}"
 #define DECODE(body) "return {decode = function(_, b) " body " end}"
 #define CHECK(body) "return {check = function(o, m, c) " body " end}"
-#define PLAN(body) "return {plan = function(o, m, c) " body " end}"
+#define PLAN(body) "return {destinations = {'erp', 'gone'}, plan = function(o, m, c) " body " end}"
 #define POSTING                                                                                    \
     "{destination = 'erp', kind = 'k', leg = 'l', period = 'p', quantity = '1', payload = {}}"
 
@@ -366,6 +366,54 @@ static void test_bad_plans(void **state)
                "rule_fault", "too many postings");
 }
 
+static void assert_texts(json_t *list, const char *const *want)
+{
+    size_t n = 0;
+
+    while (want[n] != NULL) {
+        assert_string_equal(json_string_value(json_array_get(list, n)), want[n]);
+        n++;
+    }
+    assert_int_equal(json_array_size(list), n);
+    json_decref(list);
+}
+
+/* A configuration is held against these: a name no rule knows would drop what is owed there. */
+static void test_what_a_bundle_declares(void **state)
+{
+    static const char *const bad[] = {
+        "return {plan = function() return {} end}",
+        "return {destinations = {}, plan = function() return {} end}",
+        "return {destinations = 'erp', plan = function() return {} end}",
+        "return {destinations = {'erp', 7}, plan = function() return {} end}",
+        "return {destinations = {'not a name'}, plan = function() return {} end}",
+        "return {destinations = function() end, plan = function() return {} end}",
+    };
+    static const char *const places[] = {"erp", "payroll", NULL};
+    static const char *const decoders[] = {"canonical", NULL};
+    struct tg_error err = {""};
+    struct tg_bundle *b;
+
+    (void)state;
+    assert_texts(tg_rules_destinations(rules), places);
+    with_rules(GOOD_DECODE, GOOD_CHECK,
+               PLAN("local p = " POSTING " p.destination = 'payroll' return {p}"), "rule_fault",
+               "`destinations` of the file does not name");
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        write_rule("route/time_entry.lua", bad[i]);
+        b = tg_bundle_load(dir, &err);
+        assert_non_null(b);
+        assert_texts(tg_bundle_decoders(b), decoders);
+        assert_null(tg_rules_new(b, &err));
+        assert_non_null(strstr(err.text, "route/time_entry.lua"));
+        if (i < 5) {
+            assert_non_null(strstr(err.text, "destinations = {\"erp\", \"payroll\"}"));
+        }
+        tg_bundle_unref(b);
+    }
+    write_rule("route/time_entry.lua", GOOD_PLAN); /* for the next test */
+}
+
 static void count_fixture(void *arg, const char *path, bool passed, const char *message)
 {
     int *counts = arg;
@@ -460,11 +508,17 @@ static int close_all(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_valid),          cmocka_unit_test(test_many_violations),
-        cmocka_unit_test(test_schema),         cmocka_unit_test(test_unknown_type),
-        cmocka_unit_test(test_aliases),        cmocka_unit_test(test_alias_of_another_source),
-        cmocka_unit_test(test_no_destination), cmocka_unit_test(test_bad_decoders),
-        cmocka_unit_test(test_bad_checks),     cmocka_unit_test(test_bad_plans),
+        cmocka_unit_test(test_valid),
+        cmocka_unit_test(test_many_violations),
+        cmocka_unit_test(test_schema),
+        cmocka_unit_test(test_unknown_type),
+        cmocka_unit_test(test_aliases),
+        cmocka_unit_test(test_alias_of_another_source),
+        cmocka_unit_test(test_no_destination),
+        cmocka_unit_test(test_bad_decoders),
+        cmocka_unit_test(test_bad_checks),
+        cmocka_unit_test(test_bad_plans),
+        cmocka_unit_test(test_what_a_bundle_declares),
         cmocka_unit_test(test_fixtures),
     };
 
