@@ -10,6 +10,10 @@ function hours.from_minutes(minutes)
   return decimal.of(minutes):div(MINUTES_PER_HOUR, "half_up")
 end
 
+function hours.from_seconds(seconds)
+  return decimal.of(seconds):div(SECONDS_PER_HOUR, "half_up")
+end
+
 local function from_iso(text)
   local h, m, s = re.match(text, [[^PT(?=\d)(?:(\d{1,3}(?:\.\d{1,4})?)H)?(?:(\d{1,5})M)?(?:(\d{1,6})S)?$]])
   if h == nil and m == nil and s == nil then
@@ -19,7 +23,7 @@ local function from_iso(text)
   local seconds = decimal.of(h or "0") * SECONDS_PER_HOUR
     + decimal.of(m or "0") * MINUTES_PER_HOUR
     + decimal.of(s or "0")
-  return seconds:div(SECONDS_PER_HOUR, "half_up")
+  return hours.from_seconds(seconds)
 end
 
 local function from_clock(text)

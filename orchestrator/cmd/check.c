@@ -134,7 +134,7 @@ static void check_masters(struct check *k)
     for (size_t i = 0; i < k->config->tenant_count; i++) {
         const struct tg_config_tenant *t = &k->config->tenants[i];
         struct tg_error err = {""};
-        struct tg_master *m = tg_master_load(t->master, t->calendar, &err);
+        struct tg_master *m = tg_master_load_tenant(t, &err);
 
         if (m == NULL) {
             finding(k, "tenant %s: %s", t->id, err.text);

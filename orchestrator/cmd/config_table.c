@@ -195,6 +195,13 @@ static const struct tg_config_key source_keys[] = {
      .count_offset = offsetof(struct tg_config_source, client_count),
      .min = 1,
      .max = TG_CLIENTS_PER_SOURCE_MAX},
+    {.name = "project_map",
+     .kind = TG_CONFIG_TEXT,
+     .accepted = "the path of a YAML file with issues and projects",
+     .help =
+         "What this source calls a piece of work, and our project and task. Read anew by SIGHUP.",
+     .offset = offsetof(struct tg_config_source, project_map),
+     .max = PATH_MAX_BYTES},
 };
 static const struct tg_config_table source_table = TABLE(source_keys);
 
@@ -242,7 +249,8 @@ static const struct tg_config_key tenant_keys[] = {
      .kind = TG_CONFIG_NAMED,
      .required = true,
      .accepted = "a mapping of 1 to " NUMBER_TEXT(
-         TG_SOURCES_PER_TENANT_MAX) " names (A-Z a-z 0-9 . _ -) to {decoder, uri, clients}",
+         TG_SOURCES_PER_TENANT_MAX) " names (A-Z a-z 0-9 . _ -) to {decoder, uri, clients, "
+                                    "project_map}",
      .help = "Who sends events for this tenant.",
      .offset = offsetof(struct tg_config_tenant, sources),
      .min = 1,

@@ -85,7 +85,7 @@ static int load_masters(const struct tg_config *c, struct tg_loaded *out, struct
     for (size_t i = 0; i < c->tenant_count; i++) {
         const struct tg_config_tenant *t = &c->tenants[i];
 
-        out->masters[i] = tg_master_load(t->master, t->calendar, err);
+        out->masters[i] = tg_master_load_tenant(t, err);
         if (out->masters[i] == NULL) {
             return -1;
         }

@@ -8,6 +8,7 @@ static void source_clear(struct tg_config_source *s)
     free(s->name);
     free(s->decoder);
     free(s->uri);
+    free(s->project_map);
     for (size_t i = 0; s->clients != NULL && i < s->client_count; i++) {
         free(s->clients[i]);
     }

@@ -17,6 +17,7 @@ struct tg_config_source {
     char **clients; /* who may send for it; default: hook:NAME */
     size_t client_count;
     unsigned decoder_line; /* of the file, for messages */
+    char *project_map;     /* YAML file: its names of work, and ours; NULL: none */
 };
 
 struct tg_config_destination {

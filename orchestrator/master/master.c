@@ -204,24 +204,27 @@ static int build_index(struct tg_master *m, const char *path, struct tg_error *e
     return rc == 0 ? 0 : tg_error_set(err, "%s: %.*s", path, TG_ERROR_MAX_BYTES / 2, inner.text);
 }
 
-/* Both files decide what rules see, so both are in the version. */
+/* All files decide what rules see, so all are in the version. */
 static int make_version(struct tg_master *m, struct tg_str file, const char *path,
                         struct tg_error *err)
 {
-    char *calendar = json_dumps(m->calendar.json, JSON_COMPACT | JSON_SORT_KEYS);
+    const json_t *others[] = {m->calendar.json, m->maps};
+    char *texts[sizeof(others) / sizeof(others[0])] = {NULL};
     const char *name = json_string_value(json_object_get(m->file, "version"));
     unsigned char digest[TG_SHA256_BYTES];
-    struct tg_str parts[2];
+    struct tg_str parts[1 + sizeof(others) / sizeof(others[0])] = {file};
     char hex[8];
-    int rc;
+    int rc = 0;
 
-    if (calendar == NULL) {
-        return tg_error_set(err, "%s: out of memory", path);
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        texts[i] = json_dumps(others[i], JSON_COMPACT | JSON_SORT_KEYS);
+        parts[1 + i] = tg_str_of(texts[i]);
+        rc = texts[i] != NULL ? rc : -1;
     }
-    parts[0] = file;
-    parts[1] = tg_str_of(calendar);
-    rc = tg_sha256v(parts, 2, digest);
-    free(calendar);
+    rc = rc == 0 ? tg_sha256v(parts, sizeof(parts) / sizeof(parts[0]), digest) : -1;
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        free(texts[i]);
+    }
     if (rc != 0) {
         return tg_error_set(err, "%s: out of memory", path);
     }
@@ -232,8 +235,7 @@ static int make_version(struct tg_master *m, struct tg_str file, const char *pat
     return 0;
 }
 
-static int load_into(struct tg_master *m, const char *master_path, const char *calendar_path,
-                     struct tg_error *err)
+static int load_into(struct tg_master *m, const struct tg_master_files *files, struct tg_error *err)
 {
     json_error_t problem;
     struct tg_str text;
@@ -241,37 +243,53 @@ static int load_into(struct tg_master *m, const char *master_path, const char *c
     char *buf = NULL;
     int rc = -1;
 
-    if (tg_calendar_load(calendar_path, &m->calendar, err) != 0 ||
-        read_file(master_path, &buf, &len, err) != 0) {
+    if (tg_calendar_load(files->calendar, &m->calendar, err) != 0 ||
+        tg_maps_load(files->maps, files->map_count, &m->maps, err) != 0 ||
+        read_file(files->master, &buf, &len, err) != 0) {
         return -1;
     }
     text = (struct tg_str){(const unsigned char *)buf, len};
     m->file = json_loadb(buf, len, JSON_REJECT_DUPLICATES, &problem);
     if (m->file == NULL) {
-        tg_error_set(err, "%s:%d:%d: %s", master_path, problem.line, problem.column, problem.text);
-    } else if (tg_master_check_file(master_path, m->file, err) == 0 &&
-               build_index(m, master_path, err) == 0) {
-        rc = make_version(m, text, master_path, err);
+        tg_error_set(err, "%s:%d:%d: %s", files->master, problem.line, problem.column,
+                     problem.text);
+    } else if (tg_master_check_file(files->master, m->file, err) == 0 &&
+               build_index(m, files->master, err) == 0) {
+        rc = make_version(m, text, files->master, err);
     }
     free(buf);
     return rc;
 }
 
-struct tg_master *tg_master_load(const char *master_path, const char *calendar_path,
-                                 struct tg_error *err)
+struct tg_master *tg_master_load(const struct tg_master_files *files, struct tg_error *err)
 {
     struct tg_master *m = calloc(1, sizeof(*m));
 
     if (m == NULL) {
-        tg_error_set(err, "%s: out of memory", master_path);
+        tg_error_set(err, "%s: out of memory", files->master);
         return NULL;
     }
     atomic_init(&m->references, 1);
-    if (load_into(m, master_path, calendar_path, err) != 0) {
+    if (load_into(m, files, err) != 0) {
         tg_master_unref(m);
         return NULL;
     }
     return m;
+}
+
+struct tg_master *tg_master_load_tenant(const struct tg_config_tenant *t, struct tg_error *err)
+{
+    struct tg_master_map_file maps[TG_SOURCES_PER_TENANT_MAX];
+    struct tg_master_files files = {.master = t->master, .calendar = t->calendar, .maps = maps};
+
+    for (size_t i = 0; i < t->source_count && files.map_count < TG_SOURCES_PER_TENANT_MAX; i++) {
+        const struct tg_config_source *s = &t->sources[i];
+
+        if (s->project_map != NULL) {
+            maps[files.map_count++] = (struct tg_master_map_file){s->name, s->project_map};
+        }
+    }
+    return tg_master_load(&files, err);
 }
 
 struct tg_master *tg_master_ref(struct tg_master *m)
@@ -288,6 +306,7 @@ void tg_master_unref(struct tg_master *m)
     }
     json_decref(m->index);
     json_decref(m->file);
+    json_decref(m->maps);
     tg_calendar_clear(&m->calendar);
     free(m);
 }

@@ -1,8 +1,9 @@
 /*
  * master.h: the master data of one tenant as an immutable snapshot: workers, projects with tasks,
- * assignments, labor categories, cost centers, and the calendar of periods and pay cycles.
+ * assignments, labor categories, cost centers, the calendar of periods and pay cycles, and what
+ * sources call a piece of work (project maps).
  *
- * Loaded whole from a JSON file (and the calendar's YAML) or not at all; a change makes a new
+ * Loaded whole from a JSON file (and the YAML files beside it) or not at all; a change makes a new
  * snapshot. Readers hold a reference; the last release frees (atomic count). All look-ups are by
  * hash, effective-dated by a day, and return borrowed JSON valid while the reference is held.
  *
@@ -16,16 +17,29 @@
 #include <jansson.h>
 
 #include "common/str.h"
+#include "core/config.h"
 
 struct tg_master;
 
-struct tg_master *tg_master_load(const char *master_path, const char *calendar_path,
-                                 struct tg_error *err);
+struct tg_master_map_file {
+    const char *source, *path;
+};
+
+struct tg_master_files {
+    const char *master;
+    const char *calendar; /* NULL: no periods, no pay cycles */
+    const struct tg_master_map_file *maps;
+    size_t map_count;
+};
+
+struct tg_master *tg_master_load(const struct tg_master_files *files, struct tg_error *err);
+/* The files that tallygate.yaml names for the tenant. */
+struct tg_master *tg_master_load_tenant(const struct tg_config_tenant *t, struct tg_error *err);
 struct tg_master *tg_master_ref(struct tg_master *m);
 void tg_master_unref(struct tg_master *m); /* NULL is fine */
 
-/* "version" of the file, "+", first 8 hex digits of SHA-256 over file and calendar: recorded on
- * every object, since both decide. */
+/* "version" of the file, "+", first 8 hex digits of SHA-256 over all files: recorded on every
+ * object, since all of them decide. */
 const char *tg_master_version(const struct tg_master *m);
 
 /*
@@ -47,6 +61,13 @@ const json_t *tg_master_assignment(const struct tg_master *m, struct tg_str work
 const json_t *tg_master_period(const struct tg_master *m, struct tg_str legal_entity, int32_t day);
 const json_t *tg_master_pay_cycle(const struct tg_master *m, struct tg_str legal_entity,
                                   int32_t day);
+
+/*
+ * What the project map of a source says of a key of its `issues` or `projects`:
+ * {"project","task"}; NULL: nothing.
+ */
+const json_t *tg_master_mapped(const struct tg_master *m, struct tg_str source, struct tg_str list,
+                               struct tg_str key);
 
 /*
  * Is a dated list [{"from","to","state"}] in that state on the day? Missing to: open end. When

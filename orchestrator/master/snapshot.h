@@ -1,8 +1,8 @@
 /*
  * snapshot.h: what the files of this folder share about a snapshot; not for other folders.
  *
- * A snapshot is two JSON documents (the file, and the calendar built from YAML), an index into
- * them, and the calendar's spans with their days worked out.
+ * A snapshot is JSON documents (the file; calendar and project maps, built from YAML), an index
+ * into the first, and the calendar's spans with their days worked out.
  *
  * Ownership: tg_master owns all; spans borrow their JSON from `calendar`.
  */
@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 
 #include "common/str.h"
+#include "master/master.h"
 
 /* A dated piece of the calendar; both days belong to it. */
 struct tg_span {
@@ -36,12 +37,17 @@ struct tg_master {
     char version[TG_MASTER_VERSION_MAX_BYTES];
     json_t *file;
     json_t *index; /* hash: "kind US source US key" -> row; assignments -> array of rows */
+    json_t *maps;  /* source -> {"issues": {key: {"project","task"}}, "projects": {...}} */
     struct tg_calendar calendar;
 };
 
 /* path NULL: a calendar without any span. 0, or -1 with "FILE:LINE: ...". */
 int tg_calendar_load(const char *path, struct tg_calendar *out, struct tg_error *err);
 void tg_calendar_clear(struct tg_calendar *c);
+
+/* 0, or -1 with "FILE:LINE: ...". */
+int tg_maps_load(const struct tg_master_map_file *files, size_t count, json_t **out,
+                 struct tg_error *err);
 
 /* Every field, by the table of check.c. 0, or -1 with "FILE: /workers/3/id: ...". */
 int tg_master_check_file(const char *path, const json_t *file, struct tg_error *err);

@@ -1,14 +1,15 @@
 /*
  * fixtures.c: runs NAME.fixtures/ *.json beside each rule file:
  *
- *   sources   {"input": {"headers": {}, "body": ...}, "expected": {"objects": [...]}}
+ *   sources   {"input": {"headers": {}, "body": ..., "ctx": {}}, "expected": {"objects": [...]}}
  *   validate  {"input": {"object": ..., "ctx": {}},   "expected": {"violations": [...]}}
  *   route     {"input": {"object": ..., "ctx": {}},   "expected": {"postings": [...]}}
  *             {"input": {"posting": ..., "ctx": {}},  "expected": {"reversal": ...}}
  *
- * or "expected": {"error": "part of the message"}. "about" may say in words what it shows. ctx may
- * give tenant, source, today and destinations; the master data is fixtures/master.json with
- * fixtures/calendar.yaml. A rule file without fixtures fails.
+ * or "expected": {"error": "part of the message"}; a decoder's violations are its "objects".
+ * "about" may say in words what it shows. ctx may give tenant, source, today and destinations; the
+ * master data is fixtures/master.json with fixtures/calendar.yaml, and fixtures/project_map.yaml as
+ * the map of the source jira. A rule file without fixtures fails.
  */
 #include <dirent.h>
 #include <stdio.h>
@@ -88,7 +89,7 @@ static json_t *answer_of(struct tester *t, const struct suite *s, const char *fi
         tg_error_set(err, "out of memory");
     } else if (strcmp(s->answer, "objects") == 0) {
         answer = tg_rules_decode(t->rules, name, json_object_get(input, "headers"),
-                                 json_object_get(input, "body"), err);
+                                 json_object_get(input, "body"), t->master, &ctx, err);
     } else if (other_input(s, input) != NULL) {
         answer = tg_rules_reversal(t->rules, name, other_input(s, input), t->master, &ctx, err);
     } else if (strcmp(text_or(object, "kind", ""), name) != 0) {
@@ -212,19 +213,32 @@ static void run_suite(struct tester *t, const struct suite *s, const char *file)
     free(entries);
 }
 
+struct path {
+    char text[TG_RULE_PATH_MAX_BYTES];
+};
+
+/* NULL: the bundle has no such file. */
+static const char *fixture_file(const struct tester *t, const char *name, struct path *out)
+{
+    int n = snprintf(out->text, sizeof(out->text), "%s/fixtures/%s", t->path, name);
+
+    return n > 0 && (size_t)n < sizeof(out->text) && access(out->text, F_OK) == 0 ? out->text
+                                                                                  : NULL;
+}
+
 static int load_master(struct tester *t, struct tg_error *err)
 {
-    char master[TG_RULE_PATH_MAX_BYTES], calendar[TG_RULE_PATH_MAX_BYTES];
-    int a = snprintf(master, sizeof(master), "%s/fixtures/master.json", t->path);
-    int b = snprintf(calendar, sizeof(calendar), "%s/fixtures/calendar.yaml", t->path);
+    struct path master, calendar, map;
+    struct tg_master_map_file maps[] = {{"jira", fixture_file(t, "project_map.yaml", &map)}};
+    const struct tg_master_files files = {.master = fixture_file(t, "master.json", &master),
+                                          .calendar = fixture_file(t, "calendar.yaml", &calendar),
+                                          .maps = maps,
+                                          .map_count = maps[0].path != NULL ? 1 : 0};
 
-    if (a < 0 || b < 0 || (size_t)a >= sizeof(master) || (size_t)b >= sizeof(calendar)) {
-        return tg_error_set(err, "%s: path is too long", t->path);
-    }
-    if (access(master, F_OK) != 0) {
+    if (files.master == NULL) {
         return 0;
     }
-    t->master = tg_master_load(master, access(calendar, F_OK) == 0 ? calendar : NULL, err);
+    t->master = tg_master_load(&files, err);
     return t->master != NULL ? 0 : -1;
 }
 

@@ -3,7 +3,7 @@
  *
  *   master:find(kind, key [, source])   master:assignment(worker, project, date)
  *   master:period(legal_entity, date)   master:pay_cycle(legal_entity, date)
- *   master:in_force(list, date [, state])
+ *   master:mapped(source, list, key)              master:in_force(list, date [, state])
  *
  * Dates are texts YYYY-MM-DD. legal_entity may be nil: then only what holds for every entity.
  */
@@ -79,6 +79,14 @@ static int pay_cycle(lua_State *L)
     return 1;
 }
 
+static int mapped(lua_State *L)
+{
+    const struct tg_master *m = snapshot(L);
+
+    tg_json_push(L, tg_master_mapped(m, text_at(L, 2), text_at(L, 3), text_at(L, 4)));
+    return 1;
+}
+
 static int in_force(lua_State *L)
 {
     int32_t day = day_at(L, 3);
@@ -102,9 +110,13 @@ static int in_force(lua_State *L)
 
 void tg_master_open(lua_State *L)
 {
-    static const luaL_Reg methods[] = {{"assignment", assignment}, {"find", find},
-                                       {"in_force", in_force},     {"pay_cycle", pay_cycle},
-                                       {"period", period},         {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"assignment", assignment},
+                                       {"find", find},
+                                       {"in_force", in_force},
+                                       {"mapped", mapped},
+                                       {"pay_cycle", pay_cycle},
+                                       {"period", period},
+                                       {NULL, NULL}};
 
     luaL_newlib(L, methods);
 }

@@ -160,6 +160,31 @@ static void take_object(struct run *r, const json_t *list)
     check_canonical(r);
 }
 
+static void take_violation(struct run *r, const json_t *v)
+{
+    const char *code = json_string_value(json_object_get(v, "code"));
+    struct tg_error err;
+
+    if (tg_catalogue_find(r->p->catalogue, tg_str_of(code)) == NULL) {
+        tg_error_set(&err, "a rule gave the code `%.64s`, which the catalogue does not have", code);
+        fault(r, &err);
+        return;
+    }
+    violate(r, code, json_string_value(json_object_get(v, "field")),
+            json_string_value(json_object_get(v, "message")));
+}
+
+static void take_violations(struct run *r, const json_t *list)
+{
+    size_t i;
+    json_t *v;
+
+    json_array_foreach((json_t *)list, i, v)
+    {
+        take_violation(r, v);
+    }
+}
+
 static void decode(struct run *r)
 {
     const char *decoder = r->in->source != NULL ? r->in->source->decoder : "canonical";
@@ -167,13 +192,15 @@ static void decode(struct run *r)
     struct tg_error err = {""};
 
     list = tg_rules_decode(r->p->rules, decoder, none != NULL ? none : r->in->headers, r->in->data,
-                           &err);
+                           r->in->master, &r->ctx, &err);
     json_decref(none);
     if (list == NULL) {
         fault(r, &err);
-        return;
+    } else if (json_object_get(json_array_get(list, 0), "code") != NULL) {
+        take_violations(r, list);
+    } else {
+        take_object(r, list);
     }
-    take_object(r, list);
     json_decref(list);
 }
 
@@ -197,34 +224,16 @@ static void resolve(struct run *r)
     }
 }
 
-static void take_violation(struct run *r, const json_t *v)
-{
-    const char *code = json_string_value(json_object_get(v, "code"));
-    struct tg_error err;
-
-    if (tg_catalogue_find(r->p->catalogue, tg_str_of(code)) == NULL) {
-        tg_error_set(&err, "a rule gave the code `%.64s`, which the catalogue does not have", code);
-        fault(r, &err);
-        return;
-    }
-    violate(r, code, json_string_value(json_object_get(v, "field")),
-            json_string_value(json_object_get(v, "message")));
-}
-
 static void check(struct run *r)
 {
     struct tg_error err = {""};
-    json_t *list = tg_rules_check(r->p->rules, r->out->object, r->in->master, &r->ctx, &err), *v;
-    size_t i;
+    json_t *list = tg_rules_check(r->p->rules, r->out->object, r->in->master, &r->ctx, &err);
 
     if (list == NULL) {
         fault(r, &err);
         return;
     }
-    json_array_foreach(list, i, v)
-    {
-        take_violation(r, v);
-    }
+    take_violations(r, list);
     json_decref(list);
 }
 

@@ -11,7 +11,7 @@ struct call {
     const char *function;
     bool optional;                  /* no function, or nothing returned: null */
     const json_t *first, *second;   /* decode: headers, body; else: object, NULL */
-    const struct tg_rules_ctx *ctx; /* check and plan: master and ctx follow the object */
+    const struct tg_rules_ctx *ctx; /* master and ctx are the last arguments */
 };
 
 struct tg_rules *tg_rules_new(struct tg_bundle *b, struct tg_error *err)
@@ -81,14 +81,12 @@ static int call_body(lua_State *L)
         return luaL_error(L, "gives no function `%s`", c->function);
     }
     tg_json_push(L, c->first);
-    if (c->ctx == NULL) {
+    if (c->second != NULL) {
         tg_json_push(L, c->second);
-        lua_call(L, 2, 1);
-    } else {
-        tg_slot_push(L, TG_SLOT_MASTER);
-        push_ctx(L, c->ctx);
-        lua_call(L, 3, 1);
     }
+    tg_slot_push(L, TG_SLOT_MASTER);
+    push_ctx(L, c->ctx);
+    lua_call(L, c->second != NULL ? 4 : 3, 1);
     if (c->optional && lua_isnil(L, -1)) {
         tg_json_push(L, json_null());
     }
@@ -171,36 +169,6 @@ static json_t *checked(json_t *list, const struct call *c, const char *problem,
     return NULL;
 }
 
-static const char *problem_of_objects(const json_t *list)
-{
-    size_t i;
-    json_t *item;
-
-    if (json_array_size(list) > TG_VALIDATE_ARRAY_MAX) {
-        return "too many objects";
-    }
-    json_array_foreach((json_t *)list, i, item)
-    {
-        if (!tg_str_is_name(tg_str_of(member(item, "kind")), TG_SOURCE_NAME_MAX_BYTES)) {
-            return "an object has no `kind`";
-        }
-    }
-    return NULL;
-}
-
-json_t *tg_rules_decode(struct tg_rules *r, const char *decoder, const json_t *headers,
-                        const json_t *body, struct tg_error *err)
-{
-    struct call c = {.function = "decode", .first = headers, .second = body};
-    json_t *list;
-
-    if (name_file(&c, "sources", decoder, err) != 0) {
-        return NULL;
-    }
-    list = run_list(r, &c, NULL, err);
-    return list != NULL ? checked(list, &c, problem_of_objects(list), err) : NULL;
-}
-
 /* A member that is missing is fine when `required` is false. */
 static bool all_texts(const json_t *object, const char *const *names, bool required)
 {
@@ -238,6 +206,41 @@ static const char *problem_of_violations(const json_t *list)
         }
     }
     return NULL;
+}
+
+/* All are objects with a kind, or all are violations. */
+static const char *problem_of_decoded(const json_t *list)
+{
+    size_t i;
+    json_t *item;
+
+    if (member(json_array_get(list, 0), "code") != NULL) {
+        return problem_of_violations(list);
+    }
+    if (json_array_size(list) > TG_VALIDATE_ARRAY_MAX) {
+        return "too many objects";
+    }
+    json_array_foreach((json_t *)list, i, item)
+    {
+        if (!tg_str_is_name(tg_str_of(member(item, "kind")), TG_SOURCE_NAME_MAX_BYTES)) {
+            return "an object has no `kind`";
+        }
+    }
+    return NULL;
+}
+
+json_t *tg_rules_decode(struct tg_rules *r, const char *decoder, const json_t *headers,
+                        const json_t *body, struct tg_master *m, const struct tg_rules_ctx *ctx,
+                        struct tg_error *err)
+{
+    struct call c = {.function = "decode", .first = headers, .second = body, .ctx = ctx};
+    json_t *list;
+
+    if (name_file(&c, "sources", decoder, err) != 0) {
+        return NULL;
+    }
+    list = run_list(r, &c, m, err);
+    return list != NULL ? checked(list, &c, problem_of_decoded(list), err) : NULL;
 }
 
 static const char *kind_of(const json_t *object, struct tg_error *err)

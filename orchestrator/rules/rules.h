@@ -1,7 +1,7 @@
 /*
  * rules.h: the Lua bundle in its sandbox (design section 6).
  *
- * A bundle is a folder: sources/NAME.lua decode(headers, body), validate/KIND.lua
+ * A bundle is a folder: sources/NAME.lua decode(headers, body, master, ctx), validate/KIND.lua
  * check(object, master, ctx), route/KIND.lua plan(object, master, ctx). It is read whole and
  * hashed; each thread makes its own tg_rules (one Lua state) of the same bundle. No io, os, load,
  * require outside the bundle, no Lua patterns; `re` (PCRE2 with limits), `decimal`; instruction and
@@ -41,9 +41,13 @@ struct tg_rules_ctx {
     const json_t *destinations; /* array of destination names of the tenant */
 };
 
-/* sources/NAME.lua decode(headers, body): array of canonical objects, each with "kind". */
+/*
+ * sources/NAME.lua decode(headers, body, master, ctx): array of canonical objects, each with
+ * "kind"; or of violations as below, when the event cannot become one.
+ */
 json_t *tg_rules_decode(struct tg_rules *r, const char *decoder, const json_t *headers,
-                        const json_t *body, struct tg_error *err);
+                        const json_t *body, struct tg_master *m, const struct tg_rules_ctx *ctx,
+                        struct tg_error *err);
 
 /* validate/KIND.lua: array of {code, field, message, owner}; empty: valid. */
 json_t *tg_rules_check(struct tg_rules *r, const json_t *object, struct tg_master *m,

@@ -13,7 +13,8 @@ C_CALLS = re.compile(
     r"\b(?:violate|open_exception|tg_engine_tell)\(\s*\w+,[^;\"()]*?\"([a-z][a-z_]+)\"")
 C_REFUSALS = re.compile(r"\brefuse\(\w+, \"([a-z_]+)\"")
 C_VALUES = re.compile(r"(?:\bcode|\bOUTCOME_UNKNOWN\[\]|#define CONFLICT)\s*=?\s*\"([a-z_]+)\"")
-LUA_CODES = re.compile(r"\bReport\.add\(report,\s*\"([a-z_]+)\"|\bcode\s*=\s*\"([a-z_]+)\"")
+LUA_CODES = re.compile(r"\b(?:Report\.add\(report,|refused\()\s*\"([a-z_]+)\"|"
+                       r"\bcode\s*=\s*\"([a-z_]+)\"")
 
 
 def read(path):
@@ -99,6 +100,6 @@ def test_every_code_is_used():
 
 
 def test_every_code_of_the_rules_has_a_fixture():
-    fixtures = "".join(read(p) for p in (ROOT / "lua_rules/validate").glob("*.fixtures/*.json"))
+    fixtures = "".join(read(p) for p in (ROOT / "lua_rules").glob("*/*.fixtures/*.json"))
     missing = {code for code in codes_of_rules() if f'"{code}"' not in fixtures}
     assert not missing

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from tests.harness import sign, stack
+from tests.harness import jira, sign, stack
 
 sys.path.insert(0, str(stack.ROOT / "conf/demo"))
 import week  # noqa: E402
@@ -29,6 +29,7 @@ tenants:
   - id: acme
     sources:
       psa: {{ decoder: canonical, uri: "urn:acme:psa", clients: [ "hook:psa", svc-psa, trial-app ] }}
+      jira: {{ decoder: jira, uri: "urn:acme:jira", project_map: {d}/jira.yaml }}
     master:   {d}/master.json
     calendar: {d}/calendar.yaml
     destinations:
@@ -46,13 +47,15 @@ class Firm:
         self.sock = str(self.dir / "api.sock")
         self.port = stack.free_port()
         self.base = f"http://127.0.0.1:{self.port}"
-        self.secret = sign.new_secret()
+        self.secret, self.jira_secret = sign.new_secret(), sign.new_text_secret()
         self.issuer = sign.Issuer(iss="https://idp.demo.example", keys=[sign.Key("ES256", "k1")])
         (self.dir / "keys").mkdir()
         self.issuer.write(self.dir / "keys/demo.jwks")
-        (self.redis.secrets / "webhooks").write_text(f"acme psa {self.secret}\n")
+        (self.redis.secrets / "webhooks").write_text(f"acme psa {self.secret}\n"
+                                                     f"acme jira {self.jira_secret}\n")
         self.master = week.master()
         self.write_master()
+        self.write_project_map({"10101": ("P-101", "T-1"), "10102": ("P-102", "T-2")})
         (self.dir / "calendar.yaml").write_text(week.CALENDAR)
         self.yaml = self.dir / "tallygate.yaml"
         self.rules = rules or stack.ROOT / "lua_rules"
@@ -87,6 +90,11 @@ class Firm:
 
     def write_master(self):
         (self.dir / "master.json").write_text(json.dumps(self.master))
+
+    def write_project_map(self, issues):
+        rows = "".join(f'  - {{ key: "{key}", project: {project}, task: {task} }}\n'
+                       for key, (project, task) in issues.items())
+        (self.dir / "jira.yaml").write_text("issues:\n" + rows)
 
     def start(self):
         self.redis.start()
@@ -142,6 +150,10 @@ class Firm:
         headers = sign.webhook_headers(self.secret, msg_id or f"msg-{event_id}", body)
         headers["Content-Type"] = "application/cloudevents+json"
         return client.post("/hooks/acme/psa", content=body, headers=headers)
+
+    def jira(self, client, event, **kw):
+        """event: what tests.harness.jira.worklog makes."""
+        return jira.post(client, "/hooks/acme/jira", self.jira_secret, event, **kw)
 
     def send(self, client, data, key=None, event_id=None, scope="events:write", **attrs):
         body = sign.cloudevent(event_id or f"evt-{data['id']}-{data.get('version', 1)}", data,

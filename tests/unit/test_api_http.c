@@ -88,7 +88,9 @@ static int setup(void **state)
     fx.config = tg_config_load(path, &err);
     fx.schemas = tg_schemas_load("conf/schemas", &err);
     fx.catalogue = tg_catalogue_load("conf/catalogue.yaml", &err);
-    fx.masters[0] = tg_master_load("conf/demo/master.json", "conf/demo/calendar.yaml", &err);
+    fx.masters[0] = tg_master_load(&(struct tg_master_files){.master = "conf/demo/master.json",
+                                                             .calendar = "conf/demo/calendar.yaml"},
+                                   &err);
     fx.shared.bundle = tg_bundle_load("lua_rules", &err);
     assert_string_equal(err.text, "");
     fx.shared.masters = fx.masters;

@@ -48,11 +48,16 @@ static void write_text(const char *path, const char *text)
     assert_int_equal(fclose(f), 0);
 }
 
+static struct tg_master *load_files(const char *master, const char *cal, struct tg_error *err)
+{
+    return tg_master_load(&(struct tg_master_files){.master = master, .calendar = cal}, err);
+}
+
 static struct tg_master *load(const char *master, const char *cal, struct tg_error *err)
 {
     write_text(master_path, master);
     write_text(calendar_path, cal);
-    return tg_master_load(master_path, calendar_path, err);
+    return load_files(master_path, calendar_path, err);
 }
 
 /* The good file with the first `from` replaced by `to`. Static: one at a time. */
@@ -199,7 +204,7 @@ static void test_version_and_references(void **state)
     assert_non_null(other);
     assert_string_not_equal(tg_master_version(other), version);
     tg_master_unref(other);
-    other = tg_master_load(master_path, NULL, &err);
+    other = load_files(master_path, NULL, &err);
     assert_non_null(other);
     assert_null(tg_master_period(other, tg_str_of("DE"), day("2026-11-01")));
     tg_master_unref(other);
@@ -236,9 +241,9 @@ static void test_file_refused(void **state)
     refused("\"version\":\"2026-11-16\",", "", "`version` is missing");
     refused("\"assignments\":[{", "\"assignments\":[7,{", "/assignments/0: must be an object");
     refused("\"version\"", "\"version\":\"1\",\"version\"", "duplicate object key");
-    assert_null(tg_master_load("/nonexistent/m.json", NULL, &err));
+    assert_null(load_files("/nonexistent/m.json", NULL, &err));
     assert_non_null(strstr(err.text, "/nonexistent/m.json: cannot be opened"));
-    assert_null(tg_master_load("/tmp", NULL, &err));
+    assert_null(load_files("/tmp", NULL, &err));
     assert_non_null(strstr(err.text, "not a regular file"));
     assert_null(load("[]", calendar, &err));
     assert_non_null(strstr(err.text, "must be an object"));

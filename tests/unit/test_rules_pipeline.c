@@ -288,6 +288,29 @@ static void with_rules(const char *decode, const char *check, const char *plan, 
     tg_bundle_unref(b);
 }
 
+static void test_a_decoder_says_why_it_cannot(void **state)
+{
+    (void)state;
+    with_rules(DECODE("return {{code = 'project_unmapped', field = 'x', message = 'no row'}}"),
+               GOOD_CHECK, GOOD_PLAN, "project_unmapped", "no row");
+    with_rules(DECODE("return {{code = 'made_up', field = 'x', message = 'no row'}}"), GOOD_CHECK,
+               GOOD_PLAN, "rule_fault", "`made_up`, which the catalogue does not have");
+    with_rules(DECODE("return {{code = 'project_unmapped', field = 'x'}}"), GOOD_CHECK, GOOD_PLAN,
+               "rule_fault", "a violation must be");
+    with_rules(DECODE("return {{code = 'project_unmapped', field = 'x', message = 'y'}, "
+                      "{kind = 'time_entry', id = 'b', version = 1}}"),
+               GOOD_CHECK, GOOD_PLAN, "rule_fault", "a violation must be");
+}
+
+/* Both know the tenant's master data, and who sends. */
+static void test_a_decoder_has_master_and_ctx(void **state)
+{
+    (void)state;
+    with_rules("return {decode = function(h, b, m, c) return {{code = 'worker_unknown', field = "
+               "c.source, message = c.tenant .. m:find('worker', 'u-17', c.source).name}} end}",
+               GOOD_CHECK, GOOD_PLAN, "worker_unknown", "acmeAda");
+}
+
 static void test_bad_decoders(void **state)
 {
     (void)state;
@@ -474,8 +497,10 @@ static int open_all(void **state)
         (catalogue = tg_catalogue_load("conf/catalogue.yaml", &err)) != NULL &&
         (bundle = tg_bundle_load("lua_rules", &err)) != NULL &&
         (rules = tg_rules_new(bundle, &err)) != NULL &&
-        (master = tg_master_load("lua_rules/fixtures/master.json",
-                                 "lua_rules/fixtures/calendar.yaml", &err)) != NULL) {
+        (master = tg_master_load(
+             &(struct tg_master_files){.master = "lua_rules/fixtures/master.json",
+                                       .calendar = "lua_rules/fixtures/calendar.yaml"},
+             &err)) != NULL) {
         return 0;
     }
     (void)fprintf(stderr, "%s\n", err.text);
@@ -516,6 +541,8 @@ int main(void)
         cmocka_unit_test(test_alias_of_another_source),
         cmocka_unit_test(test_no_destination),
         cmocka_unit_test(test_bad_decoders),
+        cmocka_unit_test(test_a_decoder_says_why_it_cannot),
+        cmocka_unit_test(test_a_decoder_has_master_and_ctx),
         cmocka_unit_test(test_bad_checks),
         cmocka_unit_test(test_bad_plans),
         cmocka_unit_test(test_what_a_bundle_declares),

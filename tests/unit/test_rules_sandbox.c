@@ -66,12 +66,14 @@ static struct tg_rules *rules_with_body(const char *body)
     return r;
 }
 
+static const struct tg_rules_ctx no_ctx = {.tenant = "", .source = "", .today = ""};
+
 static json_t *decode(struct tg_rules *r, const char *body_text, struct tg_error *err)
 {
     json_t *body = json_loads(body_text, JSON_DECODE_ANY, NULL), *headers = json_object(), *out;
 
     assert_non_null(body);
-    out = tg_rules_decode(r, "x", headers, body, err);
+    out = tg_rules_decode(r, "x", headers, body, NULL, &no_ctx, err);
     json_decref(body);
     json_decref(headers);
     return out;

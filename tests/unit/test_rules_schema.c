@@ -232,7 +232,7 @@ static void test_master_agrees(void **state)
                          0);
         assert_int_equal(json_dump_file(changed, path, 0), 0);
         if (tg_schemas_check(schemas, "master", changed, NULL, NULL) < 1 ||
-            tg_master_load(path, NULL, &err) != NULL) {
+            tg_master_load(&(struct tg_master_files){.master = path}, &err) != NULL) {
             fail_msg("%s = %s was taken", changes[i][0], changes[i][1]);
         }
         json_decref(changed);

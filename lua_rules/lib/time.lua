@@ -1,0 +1,62 @@
+-- Times as vendors write them, without a clock.
+
+local time = {}
+
+local FORM = [[^(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,3}))?(Z|[+-]\d\d:?\d\d)$]]
+
+-- Days from 1970-01-01 to a day of the Gregorian calendar; March begins the year, so that the leap
+-- day ends one.
+local function days(year, month, day)
+  local y = month > 2 and year or year - 1
+  local m = (month + 9) % 12
+  return 365 * y + y // 4 - y // 100 + y // 400 + (153 * m + 2) // 5 + day - 1 - 719468
+end
+
+local function is_day(year, month, day)
+  if month < 1 or month > 12 or day < 1 then
+    return false
+  end
+  local next_year = month == 12 and year + 1 or year
+  return day <= days(next_year, month % 12 + 1, 1) - days(year, month, 1)
+end
+
+local function offset_minutes(zone)
+  if zone == "Z" then
+    return 0
+  end
+  local sign, hours, minutes = re.match(zone, [[^([+-])(\d\d):?(\d\d)$]])
+  if tonumber(hours) > 23 or tonumber(minutes) > 59 then
+    return nil
+  end
+  local offset = tonumber(hours) * 60 + tonumber(minutes)
+  return sign == "-" and -offset or offset
+end
+
+-- "2026-11-16T09:00:00.000+0100" -> {date = "2026-11-16" as written, ms = since 1970,
+-- rfc3339 = "2026-11-16T09:00:00.000+01:00"}; nil when it is no time.
+function time.parse(text)
+  local y, mo, d, h, mi, s, fraction, zone = re.match(text, FORM)
+  if not y then
+    return nil
+  end
+  local offset = offset_minutes(zone)
+  local year, month, day = tonumber(y), tonumber(mo), tonumber(d)
+  local hour, minute, second = tonumber(h), tonumber(mi), tonumber(s)
+  if not offset or not is_day(year, month, day) or hour > 23 or minute > 59 or second > 59 then
+    return nil
+  end
+  fraction = ((fraction or "") .. "000"):sub(1, 3)
+  local minutes = (days(year, month, day) * 24 + hour) * 60 + minute - offset
+  local written = zone
+  if #zone == 5 then
+    written = zone:sub(1, 3) .. ":" .. zone:sub(4, 5)
+  end
+  local date = y .. "-" .. mo .. "-" .. d
+  return {
+    date = date,
+    ms = (minutes * 60 + second) * 1000 + tonumber(fraction),
+    rfc3339 = string.format("%sT%s:%s:%s.%s%s", date, h, mi, s, fraction, written),
+  }
+end
+
+return time
