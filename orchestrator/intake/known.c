@@ -82,7 +82,13 @@ static bool take_version(struct versions *v, struct tg_known_version *to,
     return to->json != NULL;
 }
 
-/* Newest first. Of several rows of this entry's version the one that is not superseded counts. */
+/* The first row of a version is taken, and a later one for one that came again and did nothing. */
+static bool counts_more(const struct tg_known_version *have, const struct tg_row_object *row)
+{
+    return have->id == 0 || (have->version == row->version && have->state == TG_VERSION_SUPERSEDED);
+}
+
+/* Newest first. Of several rows of one version the one that is not superseded counts. */
 static bool on_version(void *arg, const struct tg_row_object *row)
 {
     struct versions *v = arg;
@@ -90,11 +96,10 @@ static bool on_version(void *arg, const struct tg_row_object *row)
     bool ok = true;
 
     v->seen++;
-    if (k->latest.id == 0) {
+    if (counts_more(&k->latest, row)) {
         ok = take_version(v, &k->latest, row);
     }
-    if (ok && row->version == v->version &&
-        (k->same.id == 0 || k->same.state == TG_VERSION_SUPERSEDED)) {
+    if (ok && row->version == v->version && counts_more(&k->same, row)) {
         ok = take_version(v, &k->same, row);
     }
     if (ok && row->state == TG_VERSION_VALIDATED) {

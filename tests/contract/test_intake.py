@@ -327,6 +327,22 @@ def test_a_later_version_cures_an_exception(sidecar):
     assert s.sql("select state from exceptions") == [(5,)]
 
 
+def test_it_is_cured_also_when_it_came_twice(sidecar):
+    """The same version sent again as another event does nothing, and hides nothing: the exception of
+    the first one closes with the version that mends it."""
+    s = sidecar
+    s.orchestrator.start()
+    wrong = s.add(1, worker="W-999")
+    s.quiet()
+    again = s.add(1, event_id="again", worker="W-999")
+    s.quiet()
+    assert s.state_of(again)[:2] == (ACCEPTED, SUPERSEDED)
+    s.add(1, version=2)
+    s.wait_posted(1)
+    assert s.state_of(wrong) == (ACCEPTED, SUPERSEDED, None, None)
+    assert s.sql("select state from exceptions") == [(5,)]
+
+
 def test_redis_comes_and_goes(sidecar):
     s = sidecar
     s.redis.stop()
