@@ -148,19 +148,65 @@ static bool on_posting(void *arg, const struct tg_row_posting *row)
                             "reverses", row->reverses != 0 ? reverses : NULL));
 }
 
+/* {"code", "field", "message"} of each violation in an exception's detail; never NULL but for lack
+ * of memory. Its owner is the exception's. */
+static json_t *violations_of(const json_t *detail)
+{
+    json_t *out = json_array();
+    size_t i;
+    json_t *v;
+
+    json_array_foreach(json_object_get(detail, "violations"), i, v)
+    {
+        json_t *item =
+            json_pack("{s:O*, s:O*, s:O*}", "code", json_object_get(v, "code"), "field",
+                      json_object_get(v, "field"), "message", json_object_get(v, "message"));
+
+        if (out == NULL || item == NULL || json_array_append_new(out, item) != 0) {
+            json_decref(out);
+            return NULL;
+        }
+    }
+    return out;
+}
+
+/* What a person reads: intake and dispatch write {"message", ...}; plain words are the message. */
+static int add_detail(json_t *exception, const char *detail)
+{
+    json_t *parsed = detail != NULL ? json_loads(detail, 0, NULL) : NULL;
+    json_t *message = json_object_get(parsed, "message");
+    json_t *violations = violations_of(parsed);
+    int rc = -1;
+
+    if (violations != NULL) {
+        message = json_is_string(message)   ? json_incref(message)
+                  : or_null(detail) != NULL ? json_string(detail)
+                                            : json_null();
+        rc = json_object_set_new(exception, "message", message);
+        rc = rc == 0 ? json_object_set(exception, "violations", violations) : -1;
+    }
+    json_decref(violations);
+    json_decref(parsed);
+    return rc;
+}
+
 static bool on_exception(void *arg, const struct tg_row_exception *row)
 {
     struct story *s = arg;
     const struct tg_catalogue_entry *entry = tg_catalogue_find(s->catalogue, tg_str_of(row->code));
+    json_t *item;
 
     if (json_array_size(s->exceptions) == TG_API_OBJECTS_MAX) {
         return false;
     }
-    return append(s, s->exceptions,
-                  json_pack("{s:I, s:s, s:s, s:s?, s:s}", "id", (json_int_t)row->id, "code",
-                            row->code, "owner", row->owner, "title",
-                            entry != NULL ? entry->title : NULL, "state",
-                            tg_exception_state_name(row->state)));
+    item = json_pack("{s:I, s:s, s:s, s:s?, s:s}", "id", (json_int_t)row->id, "code", row->code,
+                     "owner", row->owner, "title", entry != NULL ? entry->title : NULL, "state",
+                     tg_exception_state_name(row->state));
+    if (item != NULL && add_detail(item, row->detail) != 0) {
+        json_decref(item);
+        item = NULL;
+    }
+    return append(s, s->exceptions, item);
 }
 
 /* Several objects: an exception anywhere, else the one that is least far. */

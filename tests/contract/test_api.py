@@ -129,6 +129,9 @@ def test_an_exception_is_told_by_api_and_commands(world):
     assert story["stage"] == "exception"
     (x,) = [x for x in story["exceptions"] if x["code"] == "worker_unknown"]
     assert x["owner"] == "master-data" and x["state"] == "open" and x["title"]
+    (violation,) = x["violations"]
+    assert violation == {"code": "worker_unknown", "field": "worker", "message": x["message"]}
+    assert "W-none" in x["message"]
 
     listed = world.cli("exceptions", "list", "-c", world.conf, "--json")
     assert listed.returncode == 0, listed.stderr

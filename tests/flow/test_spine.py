@@ -76,6 +76,10 @@ def test_what_needs_a_person_waits_with_code_and_owner(firm, http, change, code)
     if code:
         assert rows[0]["code"] == code
     assert rows[0]["owner"] in ("master-data", "finance", "integration")
+    assert rows[0]["message"]
+    (field,) = change  # the sender learns what to mend without asking anyone
+    assert any(v["code"] == rows[0]["code"] and v["message"] and field in v["field"] + v["message"]
+               for v in rows[0]["violations"]), rows
     assert not [r for r in firm.labor() + firm.payroll() if r["entry"] == data["id"]]
     assert rows[0]["id"] in [e["id"] for e in firm.exceptions()]
 
@@ -118,10 +122,11 @@ def test_validate_and_posting_agree(firm, http):
     for change in ({"project": "P-112"}, {"worker": "W-040"}, {"date": "2026-10-30"},
                    {"hours": "0"}, {"task": "T-9", "worker": "W-999"}, {}):
         data = firm.entry(number()) | change
-        said = {v["code"] for v in firm.validate(http, data).json()["results"][0]["violations"]}
+        said = firm.validate(http, data).json()["results"][0]["violations"]
         story = firm.settled(http, firm.send(http, data).json()["id"])
-        assert {e["code"] for e in story["exceptions"]} <= said
-        assert bool(story["exceptions"]) == bool(said)
+        assert {e["code"] for e in story["exceptions"]} <= {v["code"] for v in said}
+        assert [v for e in story["exceptions"] for v in e["violations"]] == \
+            [{k: v[k] for k in ("code", "field", "message")} for v in said]
 
 
 @pytest.mark.parametrize("body,status", [

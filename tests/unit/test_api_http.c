@@ -561,6 +561,8 @@ static void other_events_of_the_journal(void **state)
     assert_string_equal(member(x, "owner"), "finance");
     assert_string_equal(member(x, "state"), "open");
     assert_string_not_equal(member(x, "title"), "(none)");
+    assert_string_equal(member(x, "message"), "[{\"code\":\"x\"}]"); /* a form of nobody's */
+    assert_int_equal(json_array_size(json_object_get(x, "violations")), 0);
     drop(a);
 
     a = ask("GET", "/v1/events/s07-1-3", ACME, "");
