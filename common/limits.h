@@ -201,6 +201,19 @@
 #define TG_FILE_MEND_MAX_MS 30000
 #define TG_TOTALS_FILE_MAX_BYTES (64 * 1024 * 1024)
 
+/* --- orchestrator: HTTP destinations --- */
+#define TG_HTTP_URL_MAX_BYTES 4096   /* base, path and query of one request, with NUL */
+#define TG_HTTP_VALUE_MAX_BYTES 8192 /* of one header we send */
+#define TG_HTTP_HEADERS_MAX 64       /* headers we send, and keep of an answer */
+#define TG_HTTP_HEADER_BYTES_MAX 65536 /* all headers of one answer; more cuts it */
+#define TG_HTTP_BODY_MAX_BYTES (1024 * 1024) /* of an answer; more cuts it */
+#define TG_HTTP_CALLS_MAX 1024        /* requests out at once, over all destinations */
+#define TG_HTTP_HOST_CONNECTIONS_MAX 256
+#define TG_HTTP_IDLE_CONNECTIONS_MAX 256
+#define TG_HTTP_CONNECTION_LIFE_S 300 /* then a new one, with what the certificate files hold */
+#define TG_HTTP_CONNECT_MS 10000      /* resolve, connect and TLS */
+#define TG_HTTP_ALLOW_MAX 64          /* entries of one destination's `allow` */
+
 /* --- orchestrator: API --- */
 #define TG_API_THREADS_MAX 32
 #define TG_CONTROLS_MAX 64       /* commands of people that wait for the loop */

@@ -29,7 +29,7 @@ mapfile -t scripts < <(tracked '*.sh' .ci/run)
 
 clang_warnings() {
     local flags
-    mapfile -t flags < <(pkg-config --cflags jansson libuv libmicrohttpd sqlite3 lua5.4 hiredis |
+    mapfile -t flags < <(pkg-config --cflags jansson libuv libmicrohttpd sqlite3 lua5.4 hiredis libcurl |
         tr ' ' '\n' | grep -v '^$')
     printf '%s\n' "${sources[@]}" "${tests[@]}" | xargs -P 2 -n 8 clang -std=gnu11 -fsyntax-only \
         -Wall -Wextra -Wshadow -Wvla -Wconversion -Wstrict-prototypes -Werror -D_GNU_SOURCE \
