@@ -290,23 +290,31 @@ static enum tg_outcome health_of(enum tg_lookup lookup)
         return TG_OUTCOME_POSTED;
     case TG_LOOKUP_DOWN:
         return TG_OUTCOME_DOWN;
+    case TG_LOOKUP_THROTTLED:
+        return TG_OUTCOME_THROTTLED;
     case TG_LOOKUP_UNKNOWN:
         break;
     }
     return TG_OUTCOME_IN_DOUBT;
 }
 
-static int on_lookup(struct tg_engine *e, struct tg_posting *p, enum tg_lookup lookup)
+static int on_lookup(struct tg_engine *e, struct tg_posting *p, const struct tg_engine_event *ev)
 {
     struct tg_destination *d = &e->destinations[p->destination];
+    const enum tg_lookup lookup = ev->lookup;
 
     if (p->phase != TG_PHASE_LOOKING) {
         return -1;
     }
     tg_engine_release_slot(e, p);
     note_health(e, d, health_of(lookup));
-    if (lookup == TG_LOOKUP_DOWN) {
-        p->due_ms = e->now_ms + wait_delay_ms(e, p, 0);
+    if (lookup == TG_LOOKUP_DOWN || lookup == TG_LOOKUP_THROTTLED) {
+        const bool throttled = lookup == TG_LOOKUP_THROTTLED;
+
+        p->due_ms = e->now_ms + wait_delay_ms(e, p, throttled ? ev->retry_after_ms : 0);
+        if (throttled) {
+            tg_limiter_block(&d->limiter, p->due_ms);
+        }
         tg_engine_wait(e, p);
         return 0;
     }
@@ -410,7 +418,7 @@ static int apply(struct tg_engine *e, const struct tg_engine_event *ev)
     case TG_EV_OUTCOME:
         return on_outcome(e, p, ev);
     case TG_EV_LOOKUP:
-        return on_lookup(e, p, ev->lookup);
+        return on_lookup(e, p, ev);
     default:
         on_cancel(e, p);
         return 0;

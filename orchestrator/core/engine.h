@@ -68,15 +68,16 @@ enum tg_outcome {
 enum tg_lookup {
     TG_LOOKUP_FOUND,
     TG_LOOKUP_ABSENT,
-    TG_LOOKUP_UNKNOWN, /* asked, no clear answer */
-    TG_LOOKUP_DOWN     /* it could not be reached. Counts for the breaker */
+    TG_LOOKUP_UNKNOWN,  /* asked, no clear answer */
+    TG_LOOKUP_DOWN,     /* it could not be reached. Counts for the breaker */
+    TG_LOOKUP_THROTTLED /* it asks for a pause of retry_after_ms */
 };
 
 enum tg_engine_event_kind {
     TG_EV_LOADED,  /* .posting: read from the journal; -1: no room, or held already */
     TG_EV_MARKED,  /* .id: one mark is on disk; once for each MARK action */
     TG_EV_OUTCOME, /* .id .outcome .retry_after_ms */
-    TG_EV_LOOKUP,  /* .id .lookup */
+    TG_EV_LOOKUP,  /* .id .lookup .retry_after_ms */
     TG_EV_CANCEL,  /* .id: superseded by a later version; see below */
     TG_EV_PAUSE,   /* .destination: holds, drops nothing; what is marked sent still goes */
     TG_EV_RESUME,  /* .destination */
@@ -148,6 +149,7 @@ struct tg_actions {
  *              and attempts are left; otherwise as UNKNOWN, since it may still land or show
  *   UNKNOWN    looked up again with backoff; after TG_LOOKUP_ATTEMPTS_MAX exception outcome_unknown
  *   DOWN       looked up again with backoff, counts for the breaker, uses up no look-up
+ *   THROTTLED  looked up again after retry_after_ms, the whole destination waits; likewise
  */
 
 /* seed: for jitter. n (at most TG_ENGINE_DESTINATIONS_MAX) destinations, copied. NULL: out of

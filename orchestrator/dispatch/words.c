@@ -45,6 +45,9 @@ const char *tg_dispatch_lookup_word(enum tg_lookup l)
         tg_metric_add(TG_METRIC_POSTINGS_POSTED, 1);
         return "found";
     }
+    if (l == TG_LOOKUP_THROTTLED) {
+        return "throttled";
+    }
     return l == TG_LOOKUP_ABSENT ? "absent" : "unknown";
 }
 

@@ -98,6 +98,12 @@ static void arrive_lookup(struct sim *s, uint32_t q)
     const struct sim_row *r = &s->rows[s->requests[q].row];
     bool found = r->effects > 0;
 
+    if (sim_chance(s, 5)) {
+        sim_see(s, SIM_SEEN_THROTTLED);
+        answer(s, q, sim_between(s, 1, 50), TG_LOOKUP_THROTTLED,
+               sim_below(s, 3) == 0 ? 0 : sim_between(s, 1000, 120000));
+        return;
+    }
     if (found && s->now_ms - r->landed_ms < 2000 && sim_chance(s, 30)) {
         sim_see(s, SIM_SEEN_STALE_READ);
         found = false; /* a replica that lags */

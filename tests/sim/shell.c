@@ -448,6 +448,15 @@ void sim_shell_cancel(struct sim *s, uint32_t row)
     journal_begin(s);
 }
 
+/* The whole place is to be left alone from now on. */
+static void note_pause(struct sim *s, struct sim_place *p, int64_t retry_after_ms)
+{
+    const int64_t until_ms = sim_wall_ms(s) + retry_after_ms;
+
+    p->not_before_ms = until_ms > p->not_before_ms ? until_ms : p->not_before_ms;
+    p->throttle_order = s->order + 1;
+}
+
 void sim_shell_answer(struct sim *s, uint32_t request, int result, int64_t retry_after_ms)
 {
     struct sim_request *q = &s->requests[request];
@@ -471,6 +480,10 @@ void sim_shell_answer(struct sim *s, uint32_t request, int result, int64_t retry
             r->absent_said = true;
             r->absent_ms = s->now_ms;
         }
+        if (ev.lookup == TG_LOOKUP_THROTTLED && retry_after_ms > 0) {
+            ev.retry_after_ms = retry_after_ms;
+            note_pause(s, p, retry_after_ms);
+        }
         sim_shell_feed(s, &ev);
         return;
     }
@@ -480,9 +493,7 @@ void sim_shell_answer(struct sim *s, uint32_t request, int result, int64_t retry
     ev.retry_after_ms = retry_after_ms;
     if (ev.outcome == TG_OUTCOME_THROTTLED && retry_after_ms > 0) {
         r->not_before_ms = sim_wall_ms(s) + retry_after_ms;
-        p->not_before_ms =
-            r->not_before_ms > p->not_before_ms ? r->not_before_ms : p->not_before_ms;
-        p->throttle_order = s->order + 1;
+        note_pause(s, p, retry_after_ms);
     }
     if (s->mutation == SIM_MUTATION_NO_RETRY_AFTER) {
         ev.retry_after_ms = 0;

@@ -152,6 +152,32 @@ static void lookup_down_uses_up_nothing(void **state)
     rig_close(&rig);
 }
 
+/* A 429 on a look-up: all of the destination waits for as long as it says, and nothing is used up.
+ */
+static void lookup_throttled_stops_the_destination(void **state)
+{
+    const struct tg_engine_event ev = {
+        .kind = TG_EV_LOOKUP, .id = 7, .lookup = TG_LOOKUP_THROTTLED, .retry_after_ms = 600000};
+
+    (void)state;
+    open_one(TG_DEDUPE_UNIQUE, 4);
+    into_doubt(7);
+    for (int i = 0; i < 2 * TG_LOOKUP_ATTEMPTS_MAX; i++) {
+        rig_wake_lookup(&rig, 7);
+        assert_int_equal(rig_step(&rig, &ev), 0);
+        rig_expect_none(&rig);
+        assert_int_equal(tg_engine_wake_ms(rig.engine), rig.now_ms + 600000);
+    }
+    rig_load(&rig, 8, TG_POSTING_READY, 0);
+    rig_expect_none(&rig);
+    assert_int_equal(rig.stats.breaker, TG_BREAKER_CLOSED);
+    rig_tick(&rig, 599999);
+    rig_expect_none(&rig);
+    rig_tick(&rig, 1);
+    rig_expect(&rig, 0, TG_ACT_LOOKUP, 7);
+    rig_close(&rig);
+}
+
 /* Look-ups that never work must not keep the breaker from a send that would close it. */
 static void sends_get_a_probe_too(void **state)
 {
@@ -518,6 +544,7 @@ int main(void)
         cmocka_unit_test(none_goes_to_a_person),
         cmocka_unit_test(gives_up),
         cmocka_unit_test(lookup_down_uses_up_nothing),
+        cmocka_unit_test(lookup_throttled_stops_the_destination),
         cmocka_unit_test(sends_get_a_probe_too),
         cmocka_unit_test(idempotency_within_its_ttl),
         cmocka_unit_test(idempotency_that_passed_while_waiting),
