@@ -202,17 +202,33 @@
 #define TG_TOTALS_FILE_MAX_BYTES (64 * 1024 * 1024)
 
 /* --- orchestrator: HTTP destinations --- */
-#define TG_HTTP_URL_MAX_BYTES 4096   /* base, path and query of one request, with NUL */
-#define TG_HTTP_VALUE_MAX_BYTES 8192 /* of one header we send */
-#define TG_HTTP_HEADERS_MAX 64       /* headers we send, and keep of an answer */
-#define TG_HTTP_HEADER_BYTES_MAX 65536 /* all headers of one answer; more cuts it */
+#define TG_HTTP_URL_MAX_BYTES 4096           /* base, path and query of one request, with NUL */
+#define TG_HTTP_VALUE_MAX_BYTES 8192         /* of one header we send */
+#define TG_HTTP_HEADERS_MAX 64               /* headers we send, and keep of an answer */
+#define TG_HTTP_HEADER_BYTES_MAX 65536       /* all headers of one answer; more cuts it */
 #define TG_HTTP_BODY_MAX_BYTES (1024 * 1024) /* of an answer; more cuts it */
-#define TG_HTTP_CALLS_MAX 1024        /* requests out at once, over all destinations */
+#define TG_HTTP_CALLS_MAX 1024               /* requests out at once, over all destinations */
 #define TG_HTTP_HOST_CONNECTIONS_MAX 256
 #define TG_HTTP_IDLE_CONNECTIONS_MAX 256
-#define TG_HTTP_CONNECTION_LIFE_S 300 /* then a new one, with what the certificate files hold */
-#define TG_HTTP_CONNECT_MS 10000      /* resolve, connect and TLS */
-#define TG_HTTP_ALLOW_MAX 64          /* entries of one destination's `allow` */
+#define TG_HTTP_CONNECTION_LIFE_S 300   /* then a new one, with what the certificate files hold */
+#define TG_HTTP_CONNECT_MS 10000        /* resolve, connect and TLS */
+#define TG_HTTP_ALLOW_MAX 64            /* entries of one destination's `allow` */
+#define TG_SECRET_FILE_MAX_BYTES 4096   /* the first line of a password, key or token file */
+#define TG_OAUTH_LIFE_DEFAULT_MS 300000 /* of a token that says no expires_in */
+#define TG_OAUTH_LIFE_MAX_MS (INT64_C(24) * 3600 * 1000)
+#define TG_AUTH_RENEW_MS                                                                           \
+    60000 /* so long before its end, or a fifth of its life, a token is renewed */
+#define TG_AUTH_BACKOFF_MIN_MS 5000 /* after a log-in was refused; doubles: accounts get locked */
+#define TG_AUTH_BACKOFF_MAX_MS 300000
+#define TG_IDEMPOTENCY_MARGIN_MS 120000 /* two clocks, and the engine's longest step */
+#define TG_SCRIPT_OPTIONS_MAX 64        /* entries of one destination's `options` */
+#define TG_SCRIPT_OPTION_MAX_BYTES 1024
+#define TG_SCRIPT_NAME_MAX_BYTES 128       /* of one prepared request */
+#define TG_SCRIPT_ROUNDS_MAX 8             /* how often one posting may ask for prepared requests */
+#define TG_SCRIPT_PREPARE_MAX 16           /* prepared requests of one round */
+#define TG_SCRIPT_KNOWN_MAX 4096           /* learned values kept for one destination */
+#define TG_SCRIPT_KNOWN_MS 600000          /* how long one is kept */
+#define TG_SCRIPT_BODY_TEXT_MAX_BYTES 4096 /* of an answer that is not JSON, shown to a script */
 
 /* --- orchestrator: API --- */
 #define TG_API_THREADS_MAX 32

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "cmd/config_table.h"
+#include "connect/auth.h"
 #include "connect/connect.h"
 #include "master/yaml.h"
 
@@ -301,10 +302,47 @@ static int read_texts(const struct loader *l, const struct tg_yaml_node *n,
         if (tg_yaml_kind(item) != TG_YAML_SCALAR) {
             return wrong_kind(l, item, where, k);
         }
-        if (!tg_str_is_printable(text, TG_CLIENT_MAX_BYTES)) {
+        if (!tg_str_is_printable(text, TG_CLIENT_MAX_BYTES) ||
+            (k->form != NULL && k->form(text) != 0)) {
             return wrong_value(l, item, where, k);
         }
         if (store_text(l, items, i * sizeof(char *), text) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* {name: text}. Values are shown to nobody: a secret may have got there. */
+static int read_pairs(const struct loader *l, const struct tg_yaml_node *n,
+                      const struct tg_config_key *k, const char *where, void *target)
+{
+    void *items;
+
+    if (tg_yaml_kind(n) != TG_YAML_MAPPING) {
+        return wrong_kind(l, n, where, k);
+    }
+    if (check_count(l, n, k, where) != 0 ||
+        make_items(l, k, tg_yaml_count(n), sizeof(struct tg_config_pair), target, &items) != 0) {
+        return -1;
+    }
+    for (size_t i = 0; i < tg_yaml_count(n); i++) {
+        const struct tg_yaml_node *value = tg_yaml_value(n, i);
+        struct tg_config_pair *pair = items != NULL ? (struct tg_config_pair *)items + i : NULL;
+        struct tg_str name = tg_yaml_key(n, i);
+        struct tg_str text = tg_yaml_text(value);
+
+        if (tg_yaml_kind(value) != TG_YAML_SCALAR || text.len > TG_SCRIPT_OPTION_MAX_BYTES ||
+            memchr(text.data, '\0', text.len) != NULL ||
+            !tg_str_is_printable(name, TG_SOURCE_NAME_MAX_BYTES)) {
+            return tg_error_set(l->err,
+                                "%s:%u: `%s` has a name of over %d bytes, or a value that is no "
+                                "text of at most %d; accepted: %s",
+                                l->path, tg_yaml_key_line(n, i), where, TG_SOURCE_NAME_MAX_BYTES,
+                                TG_SCRIPT_OPTION_MAX_BYTES, k->accepted);
+        }
+        if (store_text(l, pair, offsetof(struct tg_config_pair, name), name) != 0 ||
+            store_text(l, pair, offsetof(struct tg_config_pair, value), text) != 0) {
             return -1;
         }
     }
@@ -423,6 +461,8 @@ static int read_value(const struct loader *l, const struct tg_yaml_node *n,
         return read_list(l, n, k, here, target);
     case TG_CONFIG_TEXTS:
         return read_texts(l, n, k, here, target);
+    case TG_CONFIG_PAIRS:
+        return read_pairs(l, n, k, here, target);
     default:
         return read_scalar(l, n, k, here, target);
     }
@@ -511,20 +551,59 @@ static int check_sources(const struct loader *l, const struct tg_yaml_node *sour
     return 0;
 }
 
+static int check_file(const struct loader *l, const struct tg_yaml_node *n,
+                      const struct tg_config_destination *d)
+{
+    if (d->path == NULL) {
+        return tg_yaml_error(l->doc, n, l->err,
+                             "destination `%s` has no `path`; accepted: the path of a directory",
+                             d->name);
+    }
+    if (d->url != NULL) {
+        return tg_yaml_error(l->doc, tg_yaml_get(n, "url"), l->err,
+                             "`url` has no meaning for connector %s; accepted: a `path`",
+                             d->connector);
+    }
+    return 0;
+}
+
+/* Whether there is such a script is seen when the rules are read. */
+static int check_scripted(const struct loader *l, const struct tg_yaml_node *n,
+                          const struct tg_config_destination *d)
+{
+    struct tg_error err;
+
+    if (d->url == NULL) {
+        return tg_yaml_error(l->doc, n, l->err,
+                             "destination `%s` has no `url`, and `%s` is not among the connectors "
+                             "that need none; accepted: %s, or a `url`",
+                             d->name, d->connector, tg_connector_names());
+    }
+    if (d->path != NULL) {
+        return tg_yaml_error(l->doc, tg_yaml_get(n, "path"), l->err,
+                             "`path` has no meaning for connector %s; accepted: a `url`",
+                             d->connector);
+    }
+    if ((d->cert_file == NULL) != (d->key_file == NULL)) {
+        return tg_yaml_error(l->doc, tg_yaml_get(n, "tls"), l->err,
+                             "`tls` has one of cert_file and key_file; accepted: both or none");
+    }
+    if (d->auth != NULL && tg_auth_check(d, d->auth, &err) != 0) {
+        return tg_yaml_error(l->doc, tg_yaml_get(n, "auth"), l->err,
+                             "destination `%s`: %.300s; accepted: it beside `auth`", d->name,
+                             err.text);
+    }
+    return 0;
+}
+
 static int finish_destination(const struct loader *l, const struct tg_yaml_node *n,
                               const struct tg_config_tenant *t, struct tg_config_destination *d)
 {
     size_t size = strlen(t->id) + strlen(d->name) + 2;
 
-    if (tg_connector_find(d->connector) == NULL) {
-        return tg_yaml_error(l->doc, tg_yaml_get(n, "connector"), l->err,
-                             "connector `%s` is not known; accepted: %s", d->connector,
-                             tg_connector_names());
-    }
-    if (d->path == NULL) {
-        return tg_yaml_error(l->doc, n, l->err,
-                             "destination `%s` has no `path`; accepted: the path of a directory",
-                             d->name);
+    if (tg_connector_find(d->connector) != NULL ? check_file(l, n, d) != 0
+                                                : check_scripted(l, n, d) != 0) {
+        return -1;
     }
     if (d->rate.capacity > 0) {
         d->rate.capacity = d->concurrency;
@@ -616,6 +695,9 @@ static int check_paths(const struct loader *l, const struct tg_yaml_node *tenant
         const struct tg_yaml_node *list = tg_yaml_get(tg_yaml_item(tenants, i), "destinations");
 
         for (size_t k = 0; k < c->tenants[i].destination_count; k++) {
+            if (c->tenants[i].destinations[k].path == NULL) {
+                continue;
+            }
             seen[n].id = c->tenants[i].destinations[k].path;
             seen[n++].node = tg_yaml_get(tg_yaml_value(list, k), "path");
         }

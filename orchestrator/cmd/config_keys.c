@@ -14,7 +14,7 @@ static const char *kind_name(enum tg_config_kind kind)
         [TG_CONFIG_TEXT] = "text",       [TG_CONFIG_NAME] = "name",   [TG_CONFIG_WORD] = "word",
         [TG_CONFIG_NUMBER] = "number",   [TG_CONFIG_RATE] = "rate",   [TG_CONFIG_TIME] = "time",
         [TG_CONFIG_MAPPING] = "mapping", [TG_CONFIG_NAMED] = "named", [TG_CONFIG_LIST] = "list",
-        [TG_CONFIG_TEXTS] = "texts",
+        [TG_CONFIG_TEXTS] = "texts",     [TG_CONFIG_PAIRS] = "pairs",
     };
 
     return names[kind];

@@ -2,6 +2,8 @@
 
 #include "api/listen.h"
 #include "common/redis_url.h"
+#include "connect/address.h"
+#include "connect/http_text.h"
 #include "core/config.h"
 
 #define PATH_MAX_BYTES 1024
@@ -24,6 +26,23 @@ static int redis_form(struct tg_str text)
     struct tg_redis_url url;
 
     return tg_redis_url_parse(text, &url, NULL);
+}
+
+static int url_form(struct tg_str text)
+{
+    return tg_http_url_check(text, NULL);
+}
+
+static int prefix_form(struct tg_str text)
+{
+    struct tg_prefix prefix;
+
+    return tg_prefix_parse(text, &prefix, NULL);
+}
+
+static int header_form(struct tg_str text)
+{
+    return tg_http_is_token(text) && !tg_http_is_reserved_header(text) ? 0 : -1;
 }
 
 /* ---- redis, journal, api, rules, issuers ---- */
@@ -131,7 +150,7 @@ static const struct tg_config_key rules_keys[] = {
      .kind = TG_CONFIG_TEXT,
      .fallback = "lua_rules",
      .accepted = "the path of a directory",
-     .help = "The rule bundle: sources/, validate/, route/.",
+     .help = "The rule bundle: sources/, validate/, route/, connectors/.",
      .offset = offsetof(struct tg_config, rules.path),
      .max = PATH_MAX_BYTES},
     {.name = "approval",
@@ -205,12 +224,40 @@ static const struct tg_config_key source_keys[] = {
 };
 static const struct tg_config_table source_table = TABLE(source_keys);
 
+static const char *const auth_words[] = {"none",   "basic",   "bearer", "api_key",
+                                         "oauth2", "session", NULL};
+static const char *const client_auth_words[] = {"basic", "post", NULL};
+
+#define SECRET_ACCEPTED "the path of a file whose first line is the secret"
+
+static const struct tg_config_key tls_keys[] = {
+    {.name = "ca_file",
+     .kind = TG_CONFIG_TEXT,
+     .accepted = "the path of a PEM file",
+     .help = "Who may sign the destination's certificate. Default: the system's list.",
+     .offset = offsetof(struct tg_config_destination, ca_file),
+     .max = PATH_MAX_BYTES},
+    {.name = "cert_file",
+     .kind = TG_CONFIG_TEXT,
+     .accepted = "the path of a PEM file",
+     .help = "Our certificate, for destinations that ask for one (mutual TLS).",
+     .offset = offsetof(struct tg_config_destination, cert_file),
+     .max = PATH_MAX_BYTES},
+    {.name = "key_file",
+     .kind = TG_CONFIG_TEXT,
+     .accepted = "the path of a PEM file",
+     .help = "The private key of cert_file.",
+     .offset = offsetof(struct tg_config_destination, key_file),
+     .max = PATH_MAX_BYTES},
+};
+static const struct tg_config_table tls_table = TABLE(tls_keys);
+
 static const struct tg_config_key destination_keys[] = {
     {.name = "connector",
      .kind = TG_CONFIG_NAME,
      .required = true,
-     .accepted = "the name of a connector",
-     .help = "How to talk to it: file.",
+     .accepted = "file, or the name of a file in RULES/connectors, without .lua",
+     .help = "How to talk to it: file, or a script of the rules such as http-json or tryton.",
      .offset = offsetof(struct tg_config_destination, connector),
      .max = 64},
     {.name = "path",
@@ -219,6 +266,122 @@ static const struct tg_config_key destination_keys[] = {
      .help = "Connector file: the directory of its files. Required there.",
      .offset = offsetof(struct tg_config_destination, path),
      .max = PATH_MAX_BYTES},
+    {.name = "url",
+     .kind = TG_CONFIG_TEXT,
+     .accepted = "https://HOST/PATH, or http:// with its address in `allow`; no user, password, "
+                 "query or fragment",
+     .help = "Scripts: where requests go; a script adds to it. Required there.",
+     .offset = offsetof(struct tg_config_destination, url),
+     .max = TG_HTTP_URL_MAX_BYTES / 2,
+     .form = url_form},
+    {.name = "auth",
+     .kind = TG_CONFIG_WORD,
+     .accepted = "none, basic, bearer, api_key, oauth2 or session",
+     .help = "How we say who we are. Default: session if the script has a log-in, else none.",
+     .offset = offsetof(struct tg_config_destination, auth),
+     .words = auth_words},
+    {.name = "user",
+     .kind = TG_CONFIG_TEXT,
+     .accepted = "1 to 255 bytes",
+     .help = "auth basic and session: the user.",
+     .offset = offsetof(struct tg_config_destination, user),
+     .max = 255},
+    {.name = "password_file",
+     .kind = TG_CONFIG_TEXT,
+     .accepted = SECRET_ACCEPTED,
+     .help = "auth basic and session. Read again when it changes, like every secret file here.",
+     .offset = offsetof(struct tg_config_destination, password_file),
+     .max = PATH_MAX_BYTES},
+    {.name = "token_file",
+     .kind = TG_CONFIG_TEXT,
+     .accepted = SECRET_ACCEPTED,
+     .help = "auth bearer: the token.",
+     .offset = offsetof(struct tg_config_destination, token_file),
+     .max = PATH_MAX_BYTES},
+    {.name = "api_key_file",
+     .kind = TG_CONFIG_TEXT,
+     .accepted = SECRET_ACCEPTED,
+     .help = "auth api_key: the key.",
+     .offset = offsetof(struct tg_config_destination, api_key_file),
+     .max = PATH_MAX_BYTES},
+    {.name = "api_key_header",
+     .kind = TG_CONFIG_TEXT,
+     .accepted = "the name of a header",
+     .help = "auth api_key: the header that carries the key.",
+     .offset = offsetof(struct tg_config_destination, api_key_header),
+     .max = 64,
+     .form = header_form},
+    {.name = "token_url",
+     .kind = TG_CONFIG_TEXT,
+     .accepted = "as url",
+     .help = "auth oauth2: the token endpoint (client credentials, RFC 6749 4.4).",
+     .offset = offsetof(struct tg_config_destination, token_url),
+     .max = TG_HTTP_URL_MAX_BYTES / 2,
+     .form = url_form},
+    {.name = "client_id",
+     .kind = TG_CONFIG_TEXT,
+     .accepted = "1 to 255 bytes",
+     .help = "auth oauth2.",
+     .offset = offsetof(struct tg_config_destination, client_id),
+     .max = 255},
+    {.name = "client_secret_file",
+     .kind = TG_CONFIG_TEXT,
+     .accepted = SECRET_ACCEPTED,
+     .help = "auth oauth2.",
+     .offset = offsetof(struct tg_config_destination, client_secret_file),
+     .max = PATH_MAX_BYTES},
+    {.name = "client_auth",
+     .kind = TG_CONFIG_WORD,
+     .fallback = "basic",
+     .accepted = "basic or post",
+     .help = "auth oauth2: the secret goes into a header, or into the body.",
+     .offset = offsetof(struct tg_config_destination, client_auth),
+     .words = client_auth_words},
+    {.name = "scope",
+     .kind = TG_CONFIG_TEXT,
+     .accepted = "scopes with a space between",
+     .help = "auth oauth2: what is asked for. Default: the client's own.",
+     .offset = offsetof(struct tg_config_destination, scope),
+     .max = 1024},
+    {.name = "token_params",
+     .kind = TG_CONFIG_PAIRS,
+     .accepted = "a mapping of at most 16 names to texts",
+     .help = "auth oauth2: further parameters, such as audience or resource.",
+     .offset = offsetof(struct tg_config_destination, token_params),
+     .count_offset = offsetof(struct tg_config_destination, token_param_count),
+     .max = 16},
+    {.name = "tls",
+     .kind = TG_CONFIG_MAPPING,
+     .accepted = "a mapping with ca_file, cert_file, key_file",
+     .help = "Certificates. Changed files are used for new connections, in " NUMBER_TEXT(
+         TG_HTTP_CONNECTION_LIFE_S) " s at the latest.",
+     .offset = 0,
+     .table = &tls_table},
+    {.name = "timeout",
+     .kind = TG_CONFIG_TIME,
+     .fallback = "30s",
+     .accepted = "a whole number and a unit, from 1s to 1h",
+     .help = "How long one request may take before its outcome is in doubt.",
+     .offset = offsetof(struct tg_config_destination, timeout_ms),
+     .min = 1000,
+     .max = 3600 * 1000},
+    {.name = "allow",
+     .kind = TG_CONFIG_TEXTS,
+     .accepted = "a list of at most " NUMBER_TEXT(
+         TG_HTTP_ALLOW_MAX) " ADDRESS or PREFIX/BITS, IPv4 or IPv6",
+     .help = "Addresses it may have that are not public (loopback, private ...), or that are "
+             "reached without TLS. All others of those are refused.",
+     .offset = offsetof(struct tg_config_destination, allow),
+     .count_offset = offsetof(struct tg_config_destination, allow_count),
+     .max = TG_HTTP_ALLOW_MAX,
+     .form = prefix_form},
+    {.name = "options",
+     .kind = TG_CONFIG_PAIRS,
+     .accepted = "a mapping of at most " NUMBER_TEXT(TG_SCRIPT_OPTIONS_MAX) " names to texts",
+     .help = "For the script, as ctx.options; each script says which it takes. No secrets.",
+     .offset = offsetof(struct tg_config_destination, options),
+     .count_offset = offsetof(struct tg_config_destination, option_count),
+     .max = TG_SCRIPT_OPTIONS_MAX},
     {.name = "concurrency",
      .kind = TG_CONFIG_NUMBER,
      .fallback = "64",
@@ -298,8 +461,7 @@ static const struct tg_config_key tenant_keys[] = {
      .kind = TG_CONFIG_NAMED,
      .required = true,
      .accepted = "a mapping of 0 to " NUMBER_TEXT(
-         TG_DESTINATIONS_PER_TENANT_MAX) " names (A-Z a-z 0-9 . _ -) to {connector, path, "
-                                         "concurrency, rate}",
+         TG_DESTINATIONS_PER_TENANT_MAX) " names (A-Z a-z 0-9 . _ -) to what is below",
      .help = "Where postings go. The rules plan only for names that are here.",
      .offset = offsetof(struct tg_config_tenant, destinations),
      .min = 0,

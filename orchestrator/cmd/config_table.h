@@ -19,7 +19,8 @@ enum tg_config_kind {
     TG_CONFIG_MAPPING, /* struct at offset, by table */
     TG_CONFIG_NAMED,   /* mapping of free names: array and count, each item by table */
     TG_CONFIG_LIST,    /* sequence of mappings: array and count, each item by table */
-    TG_CONFIG_TEXTS    /* sequence of texts: char ** and count */
+    TG_CONFIG_TEXTS,   /* sequence of texts: char ** and count */
+    TG_CONFIG_PAIRS    /* mapping of free names to texts: struct tg_config_pair * and count */
 };
 
 /* For offset: the value is checked and then not kept. */
@@ -40,7 +41,7 @@ struct tg_config_key {
     const struct tg_config_table *table;
     size_t count_offset, item_bytes;
     size_t name_offset;              /* NAMED: char * of the item */
-    int (*form)(struct tg_str text); /* TEXT: 0 when well formed, or -1; NULL: any text */
+    int (*form)(struct tg_str text); /* TEXT, TEXTS: 0 when well formed, or -1; NULL: any text */
 };
 
 struct tg_config_table {
@@ -48,7 +49,7 @@ struct tg_config_table {
     size_t count;
 };
 
-#define TG_CONFIG_TABLE_KEYS_MAX 16 /* keys of one table */
+#define TG_CONFIG_TABLE_KEYS_MAX 48 /* keys of one table */
 
 /* The root table, for struct tg_config. */
 extern const struct tg_config_table tg_config_root;

@@ -29,6 +29,7 @@
 #include "core/metrics.h"
 #include "intake/intake.h"
 #include "journal/audit.h"
+#include "rules/scripts.h"
 
 #define COMMAND "serve"
 #define SECOND_MS 1000
@@ -44,6 +45,7 @@ struct serve {
     struct tg_catalogue *catalogue;
     struct tg_schemas *schemas;
     struct tg_rules *rules;
+    struct tg_scripts scripts; /* connectors, of the same bundle */
     struct tg_pipeline pipeline;
     struct tg_api_shared shared;
     struct tg_dispatch *dispatch;
@@ -185,13 +187,32 @@ static int open_checkpoints(struct serve *s, struct tg_error *err)
 
 /* ---- rules and master data ---- */
 
+/* Connectors of the loaded bundle, which dispatch takes if every destination can go on with them.
+ */
+static int take_scripts(struct serve *s, struct tg_error *err)
+{
+    struct tg_scripts scripts;
+
+    if (tg_scripts_new(s->loaded.bundle, &scripts, err) != 0) {
+        return -1;
+    }
+    if (s->dispatch != NULL && tg_dispatch_take_scripts(s->dispatch, &scripts, err) != 0) {
+        tg_scripts_unref(&scripts);
+        return -1;
+    }
+    tg_scripts_unref(&s->scripts);
+    s->scripts = scripts;
+    return 0;
+}
+
 /* Swaps in what was loaded; old snapshots live on while an API thread holds them. */
 static int take_loaded(struct serve *s, struct tg_error *err)
 {
     struct tg_rules *rules = tg_rules_new(s->loaded.bundle, err);
     struct tg_bundle *old_bundle;
 
-    if (rules == NULL) {
+    if (rules == NULL || take_scripts(s, err) != 0) {
+        tg_rules_free(rules);
         return -1;
     }
     (void)pthread_mutex_lock(&s->shared.lock);
@@ -396,6 +417,7 @@ static int open_rules(struct serve *s, struct tg_error *err)
 static int open_dispatch(struct serve *s, struct tg_error *err)
 {
     struct tg_dispatch_options o = {.loop = &s->loop,
+                                    .scripts = s->scripts,
                                     .journal = s->journal,
                                     .config = s->config,
                                     .catalogue = s->catalogue,
@@ -495,6 +517,7 @@ static int finish(struct serve *s)
     tg_intake_free(s->intake);
     tg_dispatch_free(s->dispatch);
     tg_rules_free(s->rules);
+    tg_scripts_unref(&s->scripts);
     tg_bundle_unref(s->shared.bundle);
     for (size_t i = 0; i < s->config->tenant_count; i++) {
         tg_master_unref(s->shared.masters[i]);

@@ -171,7 +171,8 @@ static void start_work(struct tg_connector *c)
     (void)uv_queue_work(c->loop, &c->work, work, after_work);
 }
 
-static struct tg_connector *file_open(uv_loop_t *loop, const struct tg_config_destination *d,
+static struct tg_connector *file_open(const struct tg_connect_env *env,
+                                      const struct tg_config_destination *d, const char *tenant,
                                       tg_connect_done done, void *arg, struct tg_error *err)
 {
     struct tg_connector *c;
@@ -185,7 +186,8 @@ static struct tg_connector *file_open(uv_loop_t *loop, const struct tg_config_de
         (void)tg_error_set(err, "destination %s: no memory", d->id);
         return NULL;
     }
-    c->loop = loop;
+    (void)tenant;
+    c->loop = env->loop;
     c->done = done;
     c->arg = arg;
     c->tail = &c->head;
@@ -196,7 +198,7 @@ static struct tg_connector *file_open(uv_loop_t *loop, const struct tg_config_de
         free(c);
         return NULL;
     }
-    (void)uv_timer_init(loop, &c->mend_timer); /* cannot fail */
+    (void)uv_timer_init(c->loop, &c->mend_timer); /* cannot fail */
     c->mend_timer.data = c;
     plan_mending(c);
     return c;
@@ -239,6 +241,12 @@ static int file_lookup(struct tg_connector *c, const struct tg_connect_job *job)
     return enqueue(c, job, true);
 }
 
+static void file_about(const struct tg_connector *c, struct tg_connect_about *out)
+{
+    (void)c;
+    *out = (struct tg_connect_about){.dedupe = TG_DEDUPE_UNIQUE, .reversible = true};
+}
+
 static void file_close(struct tg_connector *c, tg_connect_closed closed, void *arg)
 {
     c->closing = true;
@@ -250,11 +258,8 @@ static void file_close(struct tg_connector *c, tg_connect_closed closed, void *a
 
 const struct tg_connector_ops tg_connector_file = {
     .name = "file",
-    .dedupe = TG_DEDUPE_UNIQUE,
-    .idempotency_ttl_ms = 0,
-    .max_execution_ms = 0,
-    .reversible = true,
     .open = file_open,
+    .about = file_about,
     .send = file_send,
     .lookup = file_lookup,
     .close = file_close,

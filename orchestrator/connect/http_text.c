@@ -168,7 +168,7 @@ static bool is_unreserved(unsigned char c)
            c == '.' || c == '_' || c == '~';
 }
 
-static bool add_encoded(char *out, size_t out_size, size_t *used, struct tg_str text)
+bool tg_http_encode(char *out, size_t out_size, size_t *used, struct tg_str text)
 {
     static const char digits[] = "0123456789ABCDEF";
 
@@ -197,11 +197,11 @@ bool tg_http_query_add(char *out, size_t out_size, size_t *used, struct tg_str n
     }
     out[*used] = memchr(out, '?', *used) != NULL ? '&' : '?';
     (*used)++;
-    if (!add_encoded(out, out_size, used, name) || out_size - *used < 4) {
+    if (!tg_http_encode(out, out_size, used, name) || out_size - *used < 4) {
         return false;
     }
     out[(*used)++] = '=';
-    if (!add_encoded(out, out_size, used, value)) {
+    if (!tg_http_encode(out, out_size, used, value)) {
         return false;
     }
     out[*used] = '\0';

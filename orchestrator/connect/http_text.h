@@ -28,6 +28,9 @@ bool tg_http_url_host(const char *url, char *out, size_t out_size);
 int tg_http_url_join(const char *base, struct tg_str path, char *out, size_t out_size,
                      struct tg_error *err);
 
+/* Adds a text percent-encoded (RFC 3986; no NUL) to used bytes of out. False: no room. */
+bool tg_http_encode(char *out, size_t out_size, size_t *used, struct tg_str text);
+
 /* Adds "?name=value" or "&name=value", percent-encoded, to a text with used bytes. False: no room.
  */
 bool tg_http_query_add(char *out, size_t out_size, size_t *used, struct tg_str name,

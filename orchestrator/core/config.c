@@ -15,15 +15,46 @@ static void source_clear(struct tg_config_source *s)
     free(s->clients);
 }
 
+static void pairs_clear(struct tg_config_pair *pairs, size_t n)
+{
+    for (size_t i = 0; pairs != NULL && i < n; i++) {
+        free(pairs[i].name);
+        free(pairs[i].value);
+    }
+    free(pairs);
+}
+
 static void destination_clear(struct tg_config_destination *d)
 {
-    free(d->name);
-    free(d->id);
-    free(d->connector);
-    free(d->path);
-    free(d->url);
-    free(d->user);
-    free(d->password_file);
+    char *const texts[] = {d->name,
+                           d->id,
+                           d->connector,
+                           d->path,
+                           d->url,
+                           d->auth,
+                           d->user,
+                           d->password_file,
+                           d->token_file,
+                           d->api_key_file,
+                           d->api_key_header,
+                           d->token_url,
+                           d->client_id,
+                           d->client_secret_file,
+                           d->client_auth,
+                           d->scope,
+                           d->ca_file,
+                           d->cert_file,
+                           d->key_file};
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        free(texts[i]);
+    }
+    for (size_t i = 0; d->allow != NULL && i < d->allow_count; i++) {
+        free(d->allow[i]);
+    }
+    free(d->allow);
+    pairs_clear(d->token_params, d->token_param_count);
+    pairs_clear(d->options, d->option_count);
 }
 
 static void tenant_clear(struct tg_config_tenant *t)

@@ -20,12 +20,29 @@ struct tg_config_source {
     char *project_map;     /* YAML file: its names of work, and ours; NULL: none */
 };
 
+struct tg_config_pair {
+    char *name, *value;
+};
+
 struct tg_config_destination {
-    char *name;                       /* "erp" */
-    char *id;                         /* "acme/erp": unique over all tenants */
-    char *connector;                  /* "file" */
-    char *path;                       /* file: directory */
-    char *url, *user, *password_file; /* for HTTP connectors; NULL here */
+    char *name;      /* "erp" */
+    char *id;        /* "acme/erp": unique over all tenants */
+    char *connector; /* "file", or a file of RULES/connectors */
+    char *path;      /* file: directory; the rest is for the others; NULL: not given */
+    char *url;
+    char *auth; /* "none", "basic", "bearer", "api_key", "oauth2", "session"; NULL: not given */
+    char *user, *password_file;                                             /* basic, session */
+    char *token_file;                                                       /* bearer */
+    char *api_key_file, *api_key_header;                                    /* api_key */
+    char *token_url, *client_id, *client_secret_file, *client_auth, *scope; /* oauth2 */
+    struct tg_config_pair *token_params; /* oauth2: added to the request for a token */
+    size_t token_param_count;
+    char *ca_file, *cert_file, *key_file; /* TLS */
+    int64_t timeout_ms;                   /* of one request */
+    char **allow; /* addresses that are not public: ADDRESS or PREFIX/BITS */
+    size_t allow_count;
+    struct tg_config_pair *options; /* for the script: ctx.options */
+    size_t option_count;
     unsigned concurrency;
     struct tg_rate rate; /* capacity 0: none */
     uint32_t index;      /* over all tenants, the engine's destination */

@@ -74,6 +74,24 @@ static void close_handles(struct tg_dispatch *d)
     uv_close((uv_handle_t *)&d->timer, on_handle_closed);
 }
 
+static void on_http_closed(void *arg)
+{
+    struct tg_dispatch *d = arg;
+
+    d->env.http = NULL;
+    close_handles(d);
+}
+
+/* After the last connector: their calls are gone. */
+static void close_http(struct tg_dispatch *d)
+{
+    if (d->env.http != NULL) {
+        tg_http_close(d->env.http, on_http_closed, d);
+    } else {
+        close_handles(d);
+    }
+}
+
 static void on_connector_closed(void *arg)
 {
     struct tg_target *t = arg;
@@ -81,7 +99,7 @@ static void on_connector_closed(void *arg)
     t->connector = NULL;
     t->owner->open_connectors--;
     if (t->owner->open_connectors == 0) {
-        close_handles(t->owner);
+        close_http(t->owner);
     }
 }
 
@@ -89,7 +107,7 @@ static void close_connectors(struct tg_dispatch *d)
 {
     d->closing = true;
     if (d->open_connectors == 0) {
-        close_handles(d);
+        close_http(d);
         return;
     }
     for (uint32_t i = 0; i < d->target_count; i++) {
@@ -177,21 +195,22 @@ static int open_target(struct tg_dispatch *d, const struct tg_config_tenant *ten
                        const struct tg_config_destination *c, struct tg_error *err)
 {
     struct tg_target *t = &d->targets[c->index];
+    struct tg_error inner = {""};
 
     t->config = c;
     t->tenant = tenant;
     t->owner = d;
     t->more = true;
-    t->ops = tg_connector_find(c->connector);
+    t->ops = tg_connector_choose(c->connector, &d->env.scripts, &inner);
     if (t->ops == NULL) {
-        return tg_error_set(err, "destination %s: unknown connector %s; accepted: %s", c->id,
-                            c->connector, tg_connector_names());
+        return tg_error_set(err, "destination %.130s: %.370s", c->id, inner.text);
     }
-    t->connector = t->ops->open(d->o.loop, c, tg_dispatch_on_result, t, err);
+    t->connector = t->ops->open(&d->env, c, tenant->id, tg_dispatch_on_result, t, err);
     if (t->connector == NULL) {
         t->ops = NULL;
         return -1;
     }
+    t->ops->about(t->connector, &t->about);
     d->open_connectors++;
     return 0;
 }
@@ -199,6 +218,16 @@ static int open_target(struct tg_dispatch *d, const struct tg_config_tenant *ten
 static int open_targets(struct tg_dispatch *d, struct tg_error *err)
 {
     const struct tg_config *config = d->o.config;
+
+    d->env.loop = d->o.loop;
+    d->env.http = tg_http_new(d->o.loop, err);
+    if (d->env.http == NULL) {
+        return -1;
+    }
+    if (d->o.scripts.ops != NULL) {
+        d->env.scripts = d->o.scripts;
+        d->env.scripts.version = d->o.scripts.ops->ref(d->o.scripts.version);
+    }
 
     for (size_t i = 0; i < config->tenant_count; i++) {
         const struct tg_config_tenant *t = &config->tenants[i];
@@ -238,8 +267,8 @@ static int make_engine(struct tg_dispatch *d, struct tg_error *err)
 
         if (t->ops != NULL) {
             list[i] =
-                (struct tg_engine_destination){.dedupe = t->ops->dedupe,
-                                               .idempotency_ttl_ms = t->ops->idempotency_ttl_ms,
+                (struct tg_engine_destination){.dedupe = t->about.dedupe,
+                                               .idempotency_ttl_ms = t->about.idempotency_ttl_ms,
                                                .concurrency = t->config->concurrency,
                                                .rate = t->config->rate};
         }
@@ -305,6 +334,9 @@ static void free_parts(struct tg_dispatch *d)
     tg_reader_close(d->reader);
     tg_holds_free(d->holds);
     tg_idset_free(&d->cancelled);
+    if (d->env.scripts.ops != NULL) {
+        d->env.scripts.ops->unref(d->env.scripts.version);
+    }
     free(d->targets);
     free(d);
 }
@@ -330,6 +362,36 @@ struct tg_dispatch *tg_dispatch_start(const struct tg_dispatch_options *o, struc
     (void)uv_prepare_start(&d->turn, on_turn);
     (void)uv_timer_start(&d->timer, on_timer, 0, 0);
     return d;
+}
+
+/* ---- other scripts ---- */
+
+int tg_dispatch_take_scripts(struct tg_dispatch *d, const struct tg_scripts *scripts,
+                             struct tg_error *err)
+{
+    struct tg_script_version *old = d->env.scripts.version;
+
+    for (uint32_t i = 0; i < d->target_count; i++) {
+        const struct tg_target *t = &d->targets[i];
+
+        if (t->connector != NULL && t->ops->check != NULL &&
+            t->ops->check(t->connector, scripts, err) != 0) {
+            return -1;
+        }
+    }
+    for (uint32_t i = 0; i < d->target_count; i++) {
+        const struct tg_target *t = &d->targets[i];
+
+        if (t->connector != NULL && t->ops->take != NULL) {
+            t->ops->take(t->connector, scripts);
+        }
+    }
+    d->env.scripts = *scripts;
+    d->env.scripts.version = scripts->ops->ref(scripts->version);
+    if (old != NULL) {
+        scripts->ops->unref(old);
+    }
+    return 0;
 }
 
 /* ---- the face ---- */
@@ -401,7 +463,7 @@ void tg_dispatch_supersede(struct tg_dispatch *d, int64_t posting)
 bool tg_dispatch_is_reversible(const struct tg_dispatch *d, uint32_t destination)
 {
     return destination < d->target_count && d->targets[destination].ops != NULL &&
-           d->targets[destination].ops->reversible;
+           d->targets[destination].about.reversible;
 }
 
 void tg_dispatch_stop(struct tg_dispatch *d, void (*stopped)(void *arg), void *arg)

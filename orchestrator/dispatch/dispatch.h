@@ -20,6 +20,7 @@ struct tg_dispatch;
 
 struct tg_dispatch_options {
     uv_loop_t *loop;
+    struct tg_scripts scripts; /* connectors of the bundle; a reference is taken */
     struct tg_journal *journal;
     const struct tg_config *config;
     const struct tg_catalogue *catalogue;
@@ -29,6 +30,11 @@ struct tg_dispatch_options {
 };
 
 struct tg_dispatch *tg_dispatch_start(const struct tg_dispatch_options *o, struct tg_error *err);
+
+/* Other scripts, after a reload. 0: they are in force for what is sent from now on. -1 with err:
+ * one of the destinations cannot go on with them; all keep the old ones. */
+int tg_dispatch_take_scripts(struct tg_dispatch *d, const struct tg_scripts *scripts,
+                             struct tg_error *err);
 
 /* What a batch of intake held is in the journal, cancels included. Cheap; call after each commit.
  */

@@ -26,6 +26,7 @@ struct tg_target {
     const struct tg_config_tenant *tenant;
     const struct tg_connector_ops *ops;
     struct tg_connector *connector;
+    struct tg_connect_about about;
     struct tg_dispatch *owner;
     int64_t after; /* postings up to this id were loaded */
     bool more;     /* there may be postings behind it */
@@ -63,6 +64,7 @@ struct tg_dispatch {
     uv_prepare_t turn;
     uv_timer_t timer;
     bool stopping, closing, failed;
+    struct tg_connect_env env; /* http: NULL until it is opened, and after it was closed */
     size_t open_connectors, open_handles;
     void (*stopped)(void *arg);
     void *stopped_arg;

@@ -12,9 +12,13 @@
 
 static const char *const folders[] = {"connectors", "lib", "route", "sources", "validate", NULL};
 
-static bool is_rule_name(const char *name)
+/* A connector is named as in the configuration, "http-json"; modules are not: require has no dash.
+ */
+static bool is_rule_name(const char *folder, const char *name)
 {
-    size_t stem = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_");
+    size_t stem =
+        strspn(name, strcmp(folder, "connectors") == 0 ? "abcdefghijklmnopqrstuvwxyz0123456789_-"
+                                                       : "abcdefghijklmnopqrstuvwxyz0123456789_");
 
     return stem > 0 && strcmp(name + stem, ".lua") == 0;
 }
@@ -60,8 +64,11 @@ static int add_file(struct tg_bundle *b, const char *folder, const char *name, s
     if (n < 0 || (size_t)n >= sizeof(where)) {
         return tg_error_set(err, "%s/%s/%.100s: path is too long", b->path, folder, name);
     }
-    if (!is_rule_name(name)) {
-        return tg_error_set(err, "%s: a rule file is named with a-z, 0-9 and _ only", where);
+    if (!is_rule_name(folder, name)) {
+        return tg_error_set(err,
+                            "%s: a rule file is named with a-z, 0-9 and _ only (a connector also "
+                            "with -)",
+                            where);
     }
     if (b->count == TG_RULE_FILES_MAX) {
         return tg_error_set(err, "%s: more than %d rule files", b->path, TG_RULE_FILES_MAX);

@@ -5,6 +5,9 @@
  *   validate  {"input": {"object": ..., "ctx": {}},   "expected": {"violations": [...]}}
  *   route     {"input": {"object": ..., "ctx": {}},   "expected": {"postings": [...]}}
  *             {"input": {"posting": ..., "ctx": {}},  "expected": {"reversal": ...}}
+ *   connectors
+ *             {"input": {"call": "request", "posting": ..., "response": ..., "name": "",
+ *              "ctx": {}},                       "expected": {"result": ...}}
  *
  * or "expected": {"error": "part of the message"}; a decoder's violations are its "objects".
  * "about" may say in words what it shows. ctx may give tenant, source, today and destinations; the
@@ -19,6 +22,7 @@
 #include <unistd.h>
 
 #include "rules/internal.h"
+#include "rules/scripts.h"
 
 #define DIFF_MAX_BYTES 400
 
@@ -38,7 +42,8 @@ struct suite {
 
 static const struct suite suites[] = {{"sources/", "objects", NULL, NULL},
                                       {"validate/", "violations", NULL, NULL},
-                                      {"route/", "postings", "posting", "reversal"}};
+                                      {"route/", "postings", "posting", "reversal"},
+                                      {"connectors/", "result", NULL, NULL}};
 
 /* The other input of the suite, when the fixture has it instead of the usual one. */
 static const json_t *other_input(const struct suite *s, const json_t *input)
@@ -72,6 +77,76 @@ static bool stem_of(const struct suite *s, const char *file, char *out, size_t o
     return tg_str_copy(stem, out, out_size);
 }
 
+/* The context a connector is given, with what the fixture says of it. */
+static json_t *connector_ctx(const json_t *given)
+{
+    json_t *ctx = json_pack("{s:s, s:s, s:{}, s:{}}", "destination", "erp", "tenant", "acme",
+                            "options", "known");
+
+    if (ctx != NULL && given != NULL && json_object_update(ctx, (json_t *)given) != 0) {
+        json_decref(ctx);
+        return NULL;
+    }
+    return ctx;
+}
+
+/* Arguments of each function, in the order of connect/script.h; "" none. */
+static json_t *connector_args(const char *function, const json_t *input, struct tg_error *err)
+{
+    static const struct {
+        const char *function, *first, *second;
+    } table[] = {{"about", "", ""},
+                 {"request", "posting", ""},
+                 {"reverse", "posting", ""},
+                 {"lookup", "posting", ""},
+                 {"learn", "response", "name"},
+                 {"classify", "response", "posting"},
+                 {"found", "response", "posting"},
+                 {"login", "", ""},
+                 {"session", "response", ""}};
+    json_t *args = json_array();
+    size_t i = 0;
+
+    while (i < sizeof(table) / sizeof(table[0]) && strcmp(table[i].function, function) != 0) {
+        i++;
+    }
+    if (i == sizeof(table) / sizeof(table[0])) {
+        tg_error_set(err, "`call` names no function of a connector: `%.40s`", function);
+        json_decref(args);
+        return NULL;
+    }
+    for (int k = 0; k < 2; k++) {
+        const char *name = k == 0 ? table[i].first : table[i].second;
+
+        if (name[0] != '\0' && json_array_append(args, json_object_get(input, name)) != 0) {
+            tg_error_set(err, "the fixture's input lacks `%s`", name);
+            json_decref(args);
+            return NULL;
+        }
+    }
+    if (json_array_append_new(args, connector_ctx(json_object_get(input, "ctx"))) != 0) {
+        tg_error_set(err, "out of memory");
+        json_decref(args);
+        return NULL;
+    }
+    return args;
+}
+
+static json_t *connector_answer(struct tester *t, const char *name, const json_t *input,
+                                struct tg_error *err)
+{
+    const char *function = text_or(input, "call", "");
+    json_t *args = connector_args(function, input, err);
+    json_t *result = args != NULL ? tg_rules_connector(t->rules, name, function, args, err) : NULL;
+
+    json_decref(args);
+    if (result != NULL && tg_script_check_result(function, result, err) != 0) {
+        json_decref(result);
+        return NULL;
+    }
+    return result;
+}
+
 static json_t *answer_of(struct tester *t, const struct suite *s, const char *file,
                          const json_t *input, struct tg_error *err)
 {
@@ -87,6 +162,8 @@ static json_t *answer_of(struct tester *t, const struct suite *s, const char *fi
 
     if (usual == NULL || !stem_of(s, file, name, sizeof(name))) {
         tg_error_set(err, "out of memory");
+    } else if (strcmp(s->answer, "result") == 0) {
+        answer = connector_answer(t, name, input, err);
     } else if (strcmp(s->answer, "objects") == 0) {
         answer = tg_rules_decode(t->rules, name, json_object_get(input, "headers"),
                                  json_object_get(input, "body"), t->master, &ctx, err);

@@ -210,22 +210,27 @@ static int open_state(lua_State *L)
 }
 
 struct trial {
-    const char *file, *function;
+    const char *file;
+    const char *const *functions; /* NULL-ended */
 };
 
-/* Which function a file of a folder must give; NULL: a library gives what it likes. */
-static const char *function_of(const char *file)
+/* Which functions a file of a folder must give; a library gives what it likes. */
+static const char *const *functions_of(const char *file)
 {
     static const struct {
-        const char *folder, *function;
-    } table[] = {{"sources/", "decode"}, {"validate/", "check"}, {"route/", "plan"}};
+        const char *folder;
+        const char *functions[4];
+    } table[] = {{"sources/", {"decode"}},
+                 {"validate/", {"check"}},
+                 {"route/", {"plan"}},
+                 {"connectors/", {"about", "request", "classify"}},
+                 {"", {NULL}}};
+    size_t i = 0;
 
-    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
-        if (strncmp(file, table[i].folder, strlen(table[i].folder)) == 0) {
-            return table[i].function;
-        }
+    while (strncmp(file, table[i].folder, strlen(table[i].folder)) != 0) {
+        i++;
     }
-    return NULL;
+    return table[i].functions;
 }
 
 static int try_file(lua_State *L)
@@ -235,10 +240,15 @@ static int try_file(lua_State *L)
     lua_newtable(L);
     tg_slot_take(L, TG_SLOT_LOADED);
     tg_state_run_chunk(L, t->file);
-    if (t->function != NULL &&
-        (lua_type(L, -1) != LUA_TTABLE || lua_getfield(L, -1, t->function) != LUA_TFUNCTION)) {
-        return luaL_error(L, "%s: must return a table with the function `%s`", t->file,
-                          t->function);
+    for (size_t i = 0; t->functions[i] != NULL; i++) {
+        int type = lua_type(L, 2) == LUA_TTABLE ? lua_getfield(L, 2, t->functions[i]) : LUA_TNIL;
+
+        /* a connector's `about` may be the answer itself */
+        if (type != LUA_TFUNCTION &&
+            (type != LUA_TTABLE || strcmp(t->functions[i], "about") != 0)) {
+            return luaL_error(L, "%s: must return a table with the function `%s`", t->file,
+                              t->functions[i]);
+        }
     }
     if (!tg_declares_destinations(t->file)) {
         lua_pushboolean(L, 1);
@@ -267,7 +277,7 @@ static int open_files(struct tg_rules *r, struct tg_error *err)
         return tg_error_set(err, "rules: %.400s", inner.text);
     }
     for (size_t i = 0; i < r->bundle->count; i++) {
-        struct trial t = {r->bundle->files[i].name, function_of(r->bundle->files[i].name)};
+        struct trial t = {r->bundle->files[i].name, functions_of(r->bundle->files[i].name)};
 
         if (tg_state_call(r, try_file, &t, &inner) != 0 ||
             (tg_declares_destinations(t.file) && take_declared(r, t.file, &inner) != 0)) {

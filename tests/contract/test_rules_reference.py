@@ -89,3 +89,20 @@ def test_limits_are_true():
     assert f"{value('TG_LUA_JSON_NODES_MAX'):,} values" in said
     assert f"patterns of {value('TG_RE_PATTERN_MAX_BYTES') >> 10} KB" in said
     assert f"texts of {value('TG_RE_SUBJECT_MAX_BYTES') >> 10} KB" in said
+
+
+def test_reference_names_every_option_of_http_json():
+    script = read(ROOT / "lua_rules/connectors/http-json.lua")
+    listed = re.search(r"OPTIONS = \{(.*?)\}", script, re.S).group(1)
+    options = set(re.findall(r'"(\w+)"', listed))
+    assert len(options) > 15
+    table = read(ROOT / "docs/reference/connectors.md").split("## http-json")[1]
+    named = {name for line in table.splitlines() if line.startswith("| `")
+             for name in re.findall(r"`([^`]+)`", line.split("|")[1])}
+    assert named == options | {"header.NAME"}
+
+
+def test_every_connector_of_the_bundle_is_documented():
+    text = read(ROOT / "docs/reference/connectors.md")
+    for path in (ROOT / "lua_rules/connectors").glob("*.lua"):
+        assert f"| `{path.stem}` |" in text, path.name

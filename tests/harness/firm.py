@@ -33,14 +33,15 @@ tenants:
     master:   {d}/master.json
     calendar: {d}/calendar.yaml
     destinations:
-      erp:     {{ connector: file, path: {d}/out/erp }}
+      erp:     {{ {erp} }}
       payroll: {{ connector: file, path: {d}/out/payroll }}
 """
 
 
 class Firm:
     def __init__(self, name="flow", asan=None, workers=2, edit_nginx=None, rules=None,
-                 checkpoints=False):
+                 checkpoints=False, erp=None):
+        """erp: the destination as YAML, without braces; None: the file connector."""
         self.dir = stack.scratch(name)
         self.asan = os.environ.get("TG_ORCHESTRATOR") == "asan" if asan is None else asan
         self.redis = stack.Redis(self.dir)
@@ -64,7 +65,8 @@ class Firm:
             extra = f", checkpoints: {{ dir: {self.dir}/checkpoints, key: {self.dir}/keys/audit.pem }}"
         self.yaml.write_text(YAML.format(redis=self.redis.sock, secrets=self.redis.secrets,
                                          d=self.dir, sock=self.sock, root=stack.ROOT,
-                                         rules=self.rules, checkpoints=extra))
+                                         rules=self.rules, checkpoints=extra,
+                                         erp=erp or f"connector: file, path: {self.dir}/out/erp"))
         self.orchestrator = stack.Orchestrator(self.dir, self.yaml, self.sock, self.asan)
         self.nginx = self._nginx(workers, edit_nginx)
 

@@ -158,6 +158,53 @@ static void every_key_is_kept(void **state)
     tg_config_free(c);
 }
 
+static void the_keys_of_a_scripted_destination_are_kept(void **state)
+{
+    char *text = changed(
+        "connector: file, path: o",
+        "connector: http-json, url: 'https://erp.example/api', auth: oauth2, token_url: "
+        "'https://idp.example/token', client_id: gw, client_secret_file: s, client_auth: post, "
+        "scope: 'a b', token_params: {audience: erp}, tls: {ca_file: ca, cert_file: c, key_file: "
+        "k}, timeout: 7s, allow: [10.0.0.0/8, '::1'], options: {path: /labor, ttl: 60}, user: u, "
+        "password_file: p, token_file: t, api_key_file: a, api_key_header: X-Key");
+    struct tg_error err;
+    struct tg_config *c = load(text, &err);
+    const struct tg_config_destination *d;
+
+    (void)state;
+    assert_string_equal(err.text, "");
+    assert_non_null(c);
+    d = &c->tenants[0].destinations[0];
+    assert_string_equal(d->connector, "http-json");
+    assert_string_equal(d->url, "https://erp.example/api");
+    assert_string_equal(d->auth, "oauth2");
+    assert_string_equal(d->token_url, "https://idp.example/token");
+    assert_string_equal(d->client_id, "gw");
+    assert_string_equal(d->client_secret_file, "s");
+    assert_string_equal(d->client_auth, "post");
+    assert_string_equal(d->scope, "a b");
+    assert_int_equal(d->token_param_count, 1);
+    assert_string_equal(d->token_params[0].name, "audience");
+    assert_string_equal(d->token_params[0].value, "erp");
+    assert_string_equal(d->ca_file, "ca");
+    assert_string_equal(d->cert_file, "c");
+    assert_string_equal(d->key_file, "k");
+    assert_int_equal(d->timeout_ms, 7000);
+    assert_int_equal(d->allow_count, 2);
+    assert_string_equal(d->allow[1], "::1");
+    assert_int_equal(d->option_count, 2);
+    assert_string_equal(d->options[1].name, "ttl");
+    assert_string_equal(d->options[1].value, "60");
+    assert_string_equal(d->user, "u");
+    assert_string_equal(d->password_file, "p");
+    assert_string_equal(d->token_file, "t");
+    assert_string_equal(d->api_key_file, "a");
+    assert_string_equal(d->api_key_header, "X-Key");
+    assert_null(d->path);
+    tg_config_free(c);
+    free(text);
+}
+
 struct wrong {
     const char *from, *to; /* of GOOD */
     unsigned line;
@@ -173,7 +220,7 @@ static const struct wrong table[] = {
      "decoder: d, map: x",
      10,
      {"unknown key `map`", "decoder, uri, clients"}},
-    {"path: o", "path: o, url: 'http://h'", 14, {"unknown key `url`", "accepted: connector, path"}},
+    {"path: o", "path: o, uri: 'http://h'", 14, {"unknown key `uri`", "accepted: connector, path"}},
     /* missing keys */
     {"  url: unix:run/redis.sock\n", "  prefix: a\n", 2, {"`redis.url` is missing", "unix:PATH"}},
     {"  path: lib/journal.db\n",
@@ -245,10 +292,51 @@ static const struct wrong table[] = {
     {"path: o", "path: o, rate: 1/w", 14, {"rate` is `1/w`", NULL}},
     {"path: o", "path: o, rate: /s", 14, {"rate` is `/s`", NULL}},
     {"path: o", "path: o, rate: 100", 14, {"rate` is `100`", NULL}},
-    {"connector: file",
+    {"connector: file, path: o",
      "connector: tryton",
      14,
-     {"connector `tryton` is not known", "accepted: file"}},
+     {"destination `erp` has no `url`", "accepted: file, or a `url`"}},
+    {"connector: file, ", "connector: x, url: 'https://h/', ", 14, {"`path` has no meaning", NULL}},
+    {"path: o",
+     "path: o, url: 'https://h/'",
+     14,
+     {"`url` has no meaning for connector file", NULL}},
+    {"connector: file, path: o",
+     "connector: x, url: 'https://u:hunter2@h/'",
+     14,
+     {"url` is not accepted", "no user, password"}},
+    {"connector: file, path: o",
+     "connector: x, url: 'https://h/', allow: [10.0.0.1/8]",
+     14,
+     {"allow` is `10.0.0.1/8`", "ADDRESS or PREFIX/BITS"}},
+    {"connector: file, path: o",
+     "connector: x, url: 'https://h/', auth: digest",
+     14,
+     {"auth` is `digest`", "none, basic, bearer"}},
+    {"connector: file, path: o",
+     "connector: x, url: 'https://h/', auth: oauth2, client_id: c",
+     14,
+     {"auth oauth2 needs `token_url`", NULL}},
+    {"connector: file, path: o",
+     "connector: x, url: 'https://h/', auth: api_key, api_key_file: f, api_key_header: Host",
+     14,
+     {"api_key_header` is not accepted", "the name of a header"}},
+    {"connector: file, path: o",
+     "connector: x, url: 'https://h/', tls: {cert_file: c}",
+     14,
+     {"`tls` has one of cert_file and key_file", NULL}},
+    {"connector: file, path: o",
+     "connector: x, url: 'https://h/', timeout: 0",
+     14,
+     {"timeout` is `0`", "from 1s to 1h"}},
+    {"connector: file, path: o",
+     "connector: x, url: 'https://h/', options: {a: [b]}",
+     14,
+     {"options` has a name", NULL}},
+    {"connector: file, path: o",
+     "connector: x, url: 'https://h/', options: [a]",
+     14,
+     {"options` is a list", NULL}},
     /* names and counts */
     {"      psa:", "      'p s':", 10, {"`tenants[0].sources` has a name", "A-Z a-z 0-9"}},
     {"      erp:", "      'a/b':", 14, {"`tenants[0].destinations` has a name", NULL}},
@@ -386,6 +474,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(defaults_are_filled_in),
         cmocka_unit_test(every_key_is_kept),
+        cmocka_unit_test(the_keys_of_a_scripted_destination_are_kept),
         cmocka_unit_test(each_mistake_is_named),
         cmocka_unit_test(a_secret_in_an_address_is_not_shown),
         cmocka_unit_test(files_that_are_no_configuration),

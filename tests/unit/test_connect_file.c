@@ -73,7 +73,8 @@ static void start(struct rig *g)
     struct tg_error err = {""};
 
     g->closed = false;
-    g->connector = tg_connector_file.open(&g->loop, &d, on_done, g, &err);
+    g->connector = tg_connector_file.open(&(struct tg_connect_env){.loop = &g->loop}, &d, "acme",
+                                          on_done, g, &err);
     if (g->connector == NULL) {
         print_message("# %s\n", err.text);
     }
@@ -287,7 +288,8 @@ static void a_new_directory_is_locked_and_recovered(void **state)
     assert_int_equal(pay(g, 1, "2026-W46"), TG_OUTCOME_DOWN);
     assert_int_equal(pay(g, 1, "2026-W46"), TG_OUTCOME_POSTED);
     assert_int_equal(count_in(g, "payroll-2026-W46.csv", "TE-1"), 1); /* known, not written twice */
-    assert_null(tg_connector_file.open(&g->loop, &d, on_done, g, &err));
+    assert_null(tg_connector_file.open(&(struct tg_connect_env){.loop = &g->loop}, &d, "acme",
+                                       on_done, g, &err));
     assert_non_null(strstr(err.text, "another destination or process"));
 }
 
