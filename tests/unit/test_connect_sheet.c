@@ -256,7 +256,7 @@ static void a_reversal_in_a_later_period(void **state)
     assert_int_equal(json_object_set_new(p, "posting_date", json_string("2026-12-01")), 0);
     assert_int_equal(json_object_set_new(p, "period", json_string("2026-12")), 0);
     tg_buf_init(&b, sizeof(line) - 1);
-    assert_int_equal(tg_sheet_line(&tg_sheet_labor, p, KEY, KEY + 2, &b, &err), 0);
+    assert_int_equal(tg_sheet_line(&tg_sheet_labor, p, KEY, &KEY[2], &b, &err), 0);
     memcpy(line, b.data, b.len - 1);
     line[b.len - 1] = '\0';
     tg_buf_free(&b);
