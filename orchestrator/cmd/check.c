@@ -21,6 +21,8 @@
 #define COMMAND "check"
 #define TIME_ENTRY_EVENT "com.tallygate.time_entry.approved.v1"
 #define TIME_ENTRY_OBJECT "canonical/time_entry"
+#define WITHDRAWAL_EVENT "com.tallygate.time_entry.withdrawn.v1"
+#define WITHDRAWAL_OBJECT "canonical/withdrawal"
 
 struct check {
     const struct tg_config *config;
@@ -54,7 +56,8 @@ static void check_catalogue(struct check *k)
 
 static void check_schemas(struct check *k)
 {
-    static const char *const needed[] = {TIME_ENTRY_EVENT, TIME_ENTRY_OBJECT};
+    static const char *const needed[] = {TIME_ENTRY_EVENT, TIME_ENTRY_OBJECT, WITHDRAWAL_EVENT,
+                                         WITHDRAWAL_OBJECT};
     struct tg_error err = {""};
     struct tg_schemas *s = tg_schemas_load(k->config->schemas, &err);
     size_t missing = 0;

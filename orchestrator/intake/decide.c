@@ -386,7 +386,14 @@ static int plan_new(struct tg_plan *p, const struct tg_reading *r,
     if (code != NULL) {
         return open_exception(p, c, code, message != NULL ? message : code, NULL);
     }
-    return plan_reversals(p, k) != 0 ? -1 : plan_postings(p, r, k, result, c);
+    if (plan_reversals(p, k) != 0) {
+        return -1;
+    }
+    if (result->withdrawn) {
+        p->object_state = TG_VERSION_WITHDRAWN;
+        return 0;
+    }
+    return plan_postings(p, r, k, result, c);
 }
 
 /* Steps 6 and 7. */

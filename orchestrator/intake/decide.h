@@ -20,7 +20,9 @@
  *      (core/correct.h) what surely did nothing is CANCELLED, what stands gets a reversal, what may
  *      stand a reversal that is HELD on it. With violations: object EXCEPTION with the first one's
  *      code; without: VALIDATED and its postings READY, or HELD (`order`) where one of an older
- *      version is not final at that destination; EXCEPTION no_destination when there is none
+ *      version is not final at that destination; EXCEPTION no_destination when there is none. A
+ *      withdrawal plans nothing of its own and is WITHDRAWN; also when no other version is known,
+ *      so that a late lower one is SUPERSEDED by it
  *
  * At most one version of an object is VALIDATED (`live`): 7 is the only step that makes one, and it
  * ends the one before in the same commit. An exception that says nobody knows what happened stays

@@ -115,11 +115,11 @@ static void check_canonical(struct run *r)
 {
     char name[TG_SOURCE_NAME_MAX_BYTES + 16];
     struct tg_error err = {"the decoder made an object that its schema refuses"};
-    int n = snprintf(name, sizeof(name), "canonical/%s", r->out->object_kind);
+    const char *form = r->out->withdrawn ? "withdrawal" : r->out->object_kind;
+    int n = snprintf(name, sizeof(name), "canonical/%s", form);
 
     if (n < 0 || (size_t)n >= sizeof(name) || !tg_schemas_has(r->p->schemas, name)) {
-        tg_error_set(&err, "there is no schema conf/schemas/canonical/%.64s.json",
-                     r->out->object_kind);
+        tg_error_set(&err, "there is no schema conf/schemas/canonical/%.64s.json", form);
         fault(r, &err);
     } else if (tg_schemas_check(r->p->schemas, name, r->out->object, on_canonical_breach, &err) !=
                0) {
@@ -157,6 +157,7 @@ static void take_object(struct run *r, const json_t *list)
     }
     out->object_version = json_integer_value(version);
     out->object = json_incref(object);
+    out->withdrawn = json_object_get(object, "withdrawn") != NULL;
     check_canonical(r);
 }
 
@@ -291,11 +292,11 @@ static void run_all(struct run *r)
     if (is_clean(r)) {
         decode(r);
     }
-    if (is_clean(r)) {
+    if (is_clean(r) && !r->out->withdrawn) {
         resolve(r);
         check(r);
     }
-    if (is_clean(r)) {
+    if (is_clean(r) && !r->out->withdrawn) {
         plan(r);
     }
     if (!is_clean(r)) {

@@ -31,18 +31,20 @@ struct tg_pipeline_input {
 struct tg_pipeline_result {
     json_t *object;     /* canonical, NULL when it never became one */
     json_t *violations; /* array of {code, field, message, owner}; empty: valid. Never NULL */
-    json_t *postings;   /* array as tg_rules_plan; empty unless valid */
+    json_t *postings;   /* array as tg_rules_plan; empty unless valid, and for a withdrawal */
+    bool withdrawn;     /* the object says that it is no more (member `withdrawn`) */
     char object_kind[TG_SOURCE_NAME_MAX_BYTES + 1];
     char object_id[TG_CE_ATTRIBUTE_MAX_BYTES + 1];
     int64_t object_version;
 };
 
 /*
- * All violations at once; schema breaches stop before the rules, since rules may trust the schema.
- * Codes not in the catalogue become `rule_fault`. A rule that errs, loops or eats memory gives the
- * violation `rule_fault` owned by integration: never a crash, never a silent pass. An event type
- * without a schema gives `event_type_unknown`; a decoder that does not return exactly one object
- * gives `rule_fault`. 0, or -1: out of memory.
+ * An object with the member `withdrawn` is checked against canonical/withdrawal and goes to no
+ * rule. All violations at once; schema breaches stop before the rules, since rules may trust the
+ * schema. Codes not in the catalogue become `rule_fault`. A rule that errs, loops or eats memory
+ * gives the violation `rule_fault` owned by integration: never a crash, never a silent pass. An
+ * event type without a schema gives `event_type_unknown`; a decoder that does not return exactly
+ * one object gives `rule_fault`. 0, or -1: out of memory.
  */
 int tg_pipeline_run(const struct tg_pipeline *p, const struct tg_pipeline_input *in,
                     struct tg_pipeline_result *out);

@@ -29,7 +29,7 @@ def sidecar():
 
 
 ACCEPTED, DUPLICATE, EXCEPTION = 1, 2, 3
-VALIDATED, SUPERSEDED, IN_EXCEPTION = 1, 2, 4
+VALIDATED, SUPERSEDED, WITHDRAWN, IN_EXCEPTION = 1, 2, 3, 4
 
 
 def test_entries_no_edge_would_write_become_exceptions(sidecar):
@@ -312,6 +312,41 @@ def test_nothing_is_taken_back_in_a_closed_period(sidecar):
     s.quiet()
     assert s.state_of(second)[:3] == (ACCEPTED, IN_EXCEPTION, "period_closed")
     assert s.net(1) == ([Decimal("1.25")], Decimal("1.25"))
+
+
+def test_a_withdrawal_takes_back_what_was_posted(sidecar):
+    s = sidecar
+    s.orchestrator.start()
+    first = s.add(1)
+    s.wait_posted(1)
+    gone = s.withdraw(1, 2)
+    s.settled()
+    assert s.state_of(first)[:2] == (ACCEPTED, SUPERSEDED)
+    assert s.state_of(gone) == (ACCEPTED, WITHDRAWN, None, None)
+    for where in ("erp/labor", "payroll/payroll"):
+        assert s.net(1, where) == ([Decimal("1.25"), Decimal("-1.25")], Decimal(0))
+    assert s.sql("select count(*) from audit where action = 'object.withdrawn'") == [(1,)]
+    again = s.withdraw(1, 2)  # the very same event
+    s.quiet()
+    assert s.state_of(again)[0] == DUPLICATE
+    back = s.add(1, version=3, hours="2.00")
+    s.settled()
+    assert s.state_of(back)[:2] == (ACCEPTED, VALIDATED)
+    assert s.net(1)[1] == Decimal("2.00")
+
+
+def test_a_withdrawal_that_overtakes_its_entry(sidecar):
+    s = sidecar
+    s.orchestrator.start()
+    gone = s.withdraw(1, 2)
+    s.quiet()
+    late = s.add(1)
+    s.add(2)
+    s.wait_posted(2)
+    s.settled()
+    assert s.state_of(gone)[:2] == (ACCEPTED, WITHDRAWN)
+    assert s.state_of(late) == (ACCEPTED, SUPERSEDED, None, None)
+    assert s.posted() == ["TE-000002"]
 
 
 def test_a_later_version_cures_an_exception(sidecar):

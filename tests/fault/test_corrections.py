@@ -37,8 +37,12 @@ def versions(rng):
     return [(n, version) for _, n, version in sorted(out)]
 
 
-def hours(version):
-    return Decimal(version) + Decimal("0.25")
+def is_withdrawal(n, version):
+    return (n + version) % 5 == 0
+
+
+def hours(n, version):
+    return Decimal(0) if is_withdrawal(n, version) else Decimal(version) + Decimal("0.25")
 
 
 def judge(s, newest):
@@ -53,13 +57,14 @@ def judge(s, newest):
         assert len(taken_back) == len(set(taken_back)), f"{where}: taken back twice"
         for row in s.rows(where):
             assert not row["reverses"] or keys[row["reverses"]] == -Decimal(row["hours"])
-        assert nets == {f"TE-{n:06}": hours(v) for n, v in newest.items()}, where
+        assert {e: h for e, h in nets.items() if h} == \
+            {f"TE-{n:06}": hours(n, v) for n, v in newest.items() if hours(n, v)}, where
     for args in (("check", "-c", s.orchestrator.config, "--journal"),
                  ("audit", "verify", "-c", s.orchestrator.config)):
         done = s.orchestrator.run(*args)
         assert done.returncode == 0, done.stdout + done.stderr
     assert s.sql("select sum(quantity_micros) from control_totals") == [
-        (int(sum(hours(v) for v in newest.values()) * 2 * 1000000),)]
+        (int(sum(hours(n, v) for n, v in newest.items()) * 2 * 1000000),)]
 
 
 def test_corrections_under_kills(sidecar):
@@ -73,7 +78,10 @@ def test_corrections_under_kills(sidecar):
 
     def send():
         for n, v in todo:
-            s.add(n, version=v, hours=str(hours(v)))
+            if is_withdrawal(n, v):
+                s.withdraw(n, v)
+            else:
+                s.add(n, version=v, hours=str(hours(n, v)))
             stop.wait(rng.random() / 200)
 
     sender = threading.Thread(target=send)
@@ -87,7 +95,9 @@ def test_corrections_under_kills(sidecar):
     judge(s, newest)
     reversed_ = s.sql("select count(*) from postings where state = 10")[0][0]
     cancelled = s.sql("select count(*) from postings where state = 8")[0][0]
+    withdrawn = s.sql("select count(*) from objects where state = 3")[0][0]
     late = s.sql("select count(*) from objects o where state = 2 and not exists "
                  "(select 1 from postings p where p.object = o.id)")[0][0]
-    assert min(reversed_, cancelled, late) > 0, "each way of a correction was met"
-    print({"entries": ENTRIES, "reversed": reversed_, "cancelled": cancelled, "late": late})
+    assert min(reversed_, cancelled, late, withdrawn) > 0, "each way of a correction was met"
+    print({"entries": ENTRIES, "reversed": reversed_, "cancelled": cancelled, "late": late,
+           "withdrawn": withdrawn})

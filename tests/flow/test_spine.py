@@ -198,6 +198,20 @@ def test_newer_version_after_posting_reverses_and_rebooks(firm, http):
             if r["entry"] == f"TE-{n:06}"] == [False, True, False]
 
 
+def test_a_withdrawal_through_the_edge(firm, http):
+    n = number()
+    firm.settled(http, firm.send(http, firm.entry(n)).json()["id"])
+    data = {"id": f"TE-{n:06}", "version": 2, "withdrawn_by": "W-001", "reason": "booked twice",
+            "withdrawn_at": "2026-11-21T08:00:00Z"}
+    answer = firm.send(http, data, type_="com.tallygate.time_entry.withdrawn.v1")
+    assert answer.status_code == 202
+    story = firm.settled(http, answer.json()["id"])
+    assert story["objects"][0]["state"] == "withdrawn" and story["exceptions"] == []
+    for rows in (firm.labor, firm.payroll):
+        wait_for(lambda rows=rows: sum(Decimal(r["hours"]) for r in rows()
+                                       if r["entry"] == f"TE-{n:06}") == 0, 20, "taken back")
+
+
 def test_newer_version_mends_a_waiting_one(firm, http):
     n = number()
     firm.settled(http, firm.send(http, firm.entry(n, project="P-112")).json()["id"])

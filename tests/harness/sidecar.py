@@ -85,6 +85,17 @@ class Sidecar:
                 "body_sha256": hashlib.sha256(body.encode()).hexdigest(),
                 "content_type": "application/cloudevents+json", "body": body}
 
+    def withdraw(self, n, version):
+        """The event that entry n is no more."""
+        data = {"id": f"TE-{n:06}", "version": version, "withdrawn_by": "W-001",
+                "withdrawn_at": "2026-11-21T08:00:00Z", "reason": "booked twice"}
+        event = {"specversion": "1.0", "id": f"gone-{n}-{version}", "source": "urn:acme:psa",
+                 "type": "com.tallygate.time_entry.withdrawn.v1", "data": data}
+        body = json.dumps(event)
+        return self.admin().xadd(STREAM, self.fields(n) | {
+            "id": event["id"], "type": event["type"], "body": body,
+            "body_sha256": hashlib.sha256(body.encode()).hexdigest()})
+
     def add(self, n, event_id=None, **entry):
         return self.admin().xadd(STREAM, self.fields(n, event_id, **entry))
 

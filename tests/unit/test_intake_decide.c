@@ -122,8 +122,10 @@ static void decide(struct rig *g)
     assert_true(g->plan.event_state != TG_EVENT_ACCEPTED || g->plan.has_object);
     assert_true(!g->plan.has_object || g->plan.event_state == TG_EVENT_ACCEPTED);
     assert_true((g->plan.event_state == TG_EVENT_DUPLICATE) == (g->plan.duplicate_of != 0));
-    assert_true((g->plan.posting_count != 0) ==
-                (g->plan.has_object && g->plan.object_state == TG_VERSION_VALIDATED));
+    assert_true(g->plan.posting_count == 0 ||
+                (g->plan.has_object && (g->plan.object_state == TG_VERSION_VALIDATED ||
+                                        g->plan.object_state == TG_VERSION_WITHDRAWN)));
+    assert_true(g->plan.object_state != TG_VERSION_VALIDATED || g->plan.posting_count != 0);
     assert_true(g->plan.posting_count == 0 || g->plan.correct);
     assert_true(g->plan.code == NULL || (g->plan.detail != NULL && g->plan.owner != NULL));
     assert_true(!g->plan.has_object || g->plan.object_state != TG_VERSION_EXCEPTION ||
@@ -669,6 +671,79 @@ static void not_knowing_enough_cancels_nothing(void **state)
     assert_false(g->plan.correct);
 }
 
+/* ---- withdrawals ---- */
+
+static void withdraw(struct rig *g)
+{
+    g->result.withdrawn = true;
+    assert_int_equal(json_array_clear(g->result.postings), 0);
+}
+
+static void a_withdrawal_takes_everything_back(void **state)
+{
+    struct rig *g = *state;
+
+    older(g, TG_POSTING_POSTED, TG_POSTING_READY);
+    let_go(g);
+    withdraw(g);
+    decide(g);
+    assert_int_equal(g->plan.event_state, TG_EVENT_ACCEPTED);
+    assert_int_equal(g->plan.object_state, TG_VERSION_WITHDRAWN);
+    assert_null(g->plan.code);
+    assert_int_equal(g->plan.posting_count, 1);
+    assert_ptr_equal(g->plan.postings[0].reverses, &g->known.postings[0]);
+    assert_true(g->plan.correct);
+    assert_int_equal(g->plan.supersede[0], 20);
+}
+
+static void a_withdrawal_of_nothing_known_is_a_tombstone(void **state)
+{
+    struct rig *g = *state;
+
+    withdraw(g);
+    decide(g);
+    assert_int_equal(g->plan.object_state, TG_VERSION_WITHDRAWN);
+    assert_int_equal(g->plan.posting_count, 0);
+    assert_null(g->plan.code);
+    g->result.withdrawn = false; /* the lower version that comes late */
+    g->known.latest = version(40, 4, TG_VERSION_WITHDRAWN);
+    decide(g);
+    assert_int_equal(g->plan.object_state, TG_VERSION_SUPERSEDED);
+}
+
+static void a_withdrawal_may_have_to_wait_for_finance(void **state)
+{
+    struct rig *g = *state;
+
+    older(g, TG_POSTING_POSTED, TG_POSTING_POSTED);
+    g->known.postings[0].reversible = false;
+    withdraw(g);
+    decide(g);
+    assert_int_equal(g->plan.object_state, TG_VERSION_EXCEPTION);
+    assert_string_equal(g->plan.code, "correction_after_posting");
+    assert_int_equal(g->plan.posting_count, 0);
+    assert_false(g->plan.correct);
+}
+
+static void a_withdrawn_entry_may_come_back(void **state)
+{
+    struct rig *g = *state;
+
+    g->known.latest = version(20, 2, TG_VERSION_WITHDRAWN);
+    g->known.postings = calloc(TG_EFFECTS_MAX, sizeof(*g->known.postings));
+    assert_non_null(g->known.postings);
+    g->known.postings[0] = effect(103, 3, TG_POSTING_SENT); /* the reversal is on its way */
+    json_decref(g->known.postings[0].reversal);
+    g->known.postings[0].reversal = NULL;
+    g->known.postings[0].reverses = 101;
+    g->known.posting_count = 1;
+    decide(g);
+    assert_int_equal(g->plan.object_state, TG_VERSION_VALIDATED);
+    assert_int_equal(g->plan.posting_count, 2);
+    assert_int_equal(g->plan.postings[0].hold_on, 103);
+    assert_int_equal(g->plan.supersede_count, 0); /* the withdrawal stays what it was */
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -696,6 +771,10 @@ int main(void)
         T(an_older_exception_is_closed_by_a_later_version),
         T(an_invalid_later_version_stops_the_unsent_older_one),
         T(what_is_final_is_not_ended_again),
+        T(a_withdrawal_takes_everything_back),
+        T(a_withdrawal_of_nothing_known_is_a_tombstone),
+        T(a_withdrawal_may_have_to_wait_for_finance),
+        T(a_withdrawn_entry_may_come_back),
         T(not_knowing_enough_cancels_nothing),
     };
 

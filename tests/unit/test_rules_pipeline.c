@@ -437,6 +437,104 @@ static void test_what_a_bundle_declares(void **state)
     write_rule("route/time_entry.lua", GOOD_PLAN); /* for the next test */
 }
 
+/* ---- withdrawals and reversals ---- */
+
+static void test_withdrawal(void **state)
+{
+    struct tg_pipeline p = {rules, schemas, catalogue};
+    json_t *data =
+        json_pack("{s:s, s:i, s:s, s:s, s:s}", "id", "TE-1", "version", 2, "withdrawn_by", "W-900",
+                  "withdrawn_at", "2026-11-21T08:00:00Z", "reason", "wrong day");
+    json_t *headers = json_pack("{s:s}", "ce-type", "com.tallygate.time_entry.withdrawn.v1");
+    struct tg_pipeline_input in = input_of(data);
+    struct tg_pipeline_result r;
+
+    (void)state;
+    in.type = "com.tallygate.time_entry.withdrawn.v1";
+    in.headers = headers;
+    assert_int_equal(tg_pipeline_run(&p, &in, &r), 0);
+    assert_int_equal(json_array_size(r.violations), 0);
+    assert_true(r.withdrawn);
+    assert_string_equal(r.object_kind, "time_entry");
+    assert_int_equal(r.object_version, 2);
+    assert_int_equal(json_array_size(r.postings), 0); /* no rule was asked */
+    tg_pipeline_clear(&r);
+    assert_int_equal(json_object_del(data, "reason"), 0);
+    assert_int_equal(tg_pipeline_run(&p, &in, &r), 0);
+    one_violation(&r, "schema_invalid", "reason");
+    json_decref(data);
+    json_decref(headers);
+    /* a decoder cannot smuggle an entry past its rules as a withdrawal of other form */
+    with_rules(DECODE("return {{kind = 'time_entry', id = b.id, version = b.version, withdrawn = "
+                      "true}}"),
+               GOOD_CHECK, GOOD_PLAN, "rule_fault", "the decoder made an object whose");
+}
+
+/* What these rules say to the posting; takes nothing. */
+static void reversal(struct tg_rules *with, const char *posting, const char *want)
+{
+    struct tg_pipeline p = {with, schemas, catalogue};
+    struct tg_pipeline_input in = input_of(NULL);
+    json_t *asked = json_loads(posting, 0, NULL);
+    json_t *answer;
+    char *text;
+
+    assert_non_null(asked);
+    answer = tg_pipeline_reversal(&p, &in, "time_entry", asked);
+    assert_non_null(answer);
+    text = json_dumps(answer, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+    if (strstr(text, want) == NULL) {
+        fail_msg("expected %s, got %s", want, text);
+    }
+    free(text);
+    json_decref(answer);
+    json_decref(asked);
+}
+
+static void bad_reversal(const char *route, const char *want)
+{
+    struct tg_error err = {""};
+    struct tg_rules *bad;
+    struct tg_bundle *b;
+
+    write_rule("route/time_entry.lua", route);
+    b = tg_bundle_load(dir, &err);
+    assert_non_null(b);
+    bad = tg_rules_new(b, &err);
+    assert_non_null(bad);
+    reversal(bad, "{\"kind\": \"labor\", \"payload\": {}}", want);
+    tg_rules_free(bad);
+    tg_bundle_unref(b);
+}
+
+#define REVERSAL(body)                                                                             \
+    "return {destinations = {'erp'}, plan = function() return {} end, reversal = "                 \
+    "function(p, m, c) " body " end}"
+
+static void test_reversals(void **state)
+{
+    (void)state;
+    reversal(rules, "{\"kind\": \"hours\", \"period\": \"2026-W44\", \"payload\": {}}", "null");
+    reversal(rules,
+             "{\"kind\": \"labor\", \"period\": \"2026-10\", \"payload\": "
+             "{\"date\": \"2026-10-30\", \"legal_entity\": \"ACME-DE\"}}",
+             "\"code\":\"period_closed\"");
+    bad_reversal(GOOD_PLAN, "null"); /* it need not be there */
+    bad_reversal(REVERSAL("return nil"), "null");
+    bad_reversal(REVERSAL("return {period = 'P', payload = p.payload}"),
+                 "{\"payload\":{},\"period\":\"P\"}");
+    bad_reversal(REVERSAL("return {period = '', payload = {}}"), "rule_fault");
+    bad_reversal(REVERSAL("return {period = 'P', payload = 'x'}"), "must return {period, payload}");
+    bad_reversal(REVERSAL("return {period = 'P', payload = {}, more = 1}"), "must return");
+    bad_reversal(REVERSAL("return 7"), "rule_fault");
+    bad_reversal(REVERSAL("while true do end"), "rule_fault");
+    bad_reversal(REVERSAL("error('no')"), "no");
+    bad_reversal(REVERSAL("return {code = 'made_up', field = '', message = ''}"),
+                 "the catalogue does not have");
+    bad_reversal("return {destinations = {'erp'}, plan = function() return {} end, reversal = 7}",
+                 "rule_fault");
+}
+
 static void count_fixture(void *arg, const char *path, bool passed, const char *message)
 {
     int *counts = arg;
@@ -546,6 +644,8 @@ int main(void)
         cmocka_unit_test(test_bad_checks),
         cmocka_unit_test(test_bad_plans),
         cmocka_unit_test(test_what_a_bundle_declares),
+        cmocka_unit_test(test_withdrawal),
+        cmocka_unit_test(test_reversals),
         cmocka_unit_test(test_fixtures),
     };
 
