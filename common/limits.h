@@ -99,6 +99,7 @@
 #define TG_POSTINGS_PER_OBJECT_MAX 16
 #define TG_VIOLATIONS_MAX 64
 #define TG_VIOLATION_MESSAGE_MAX_BYTES 1000
+#define TG_WAITS_FOR_MAX_BYTES 320 /* "worker:" and what a source calls it */
 #define TG_VALIDATE_ARRAY_MAX 500 /* POST /v1/time-entries/validate */
 
 /* --- orchestrator: rules --- */

@@ -13,11 +13,22 @@ local function has(list, name)
   return false
 end
 
+-- In which period a day is booked, and on which day of it when the day's own period is closed: the day
+-- of the work stays what it was.
+local function booking(master, legal_entity, date)
+  local period = master:period(legal_entity, date)
+  if not period or period.state == "open" or master:closed_periods() ~= "next_open" then
+    return period
+  end
+  local next = master:next_open_period(legal_entity, date)
+  return next, next and next.from
+end
+
 local function labor(entry, master, worker)
   local hours = decimal.of(entry.hours)
   local category = master:find("labor_category", entry.labor_category or worker.labor_category)
   local rate = decimal.of(category.cost_rate)
-  local period = master:period(worker.legal_entity, entry.date)
+  local period, posting_date = booking(master, worker.legal_entity, entry.date)
   local amount = hours:mul(rate, "half_up"):round(MONEY_DIGITS, "half_up")
   return {
     destination = "erp",
@@ -40,6 +51,7 @@ local function labor(entry, master, worker)
       cost_rate = rate:format(MONEY_DIGITS),
       amount = amount:format(MONEY_DIGITS),
       currency = category.currency,
+      posting_date = posting_date,
     },
   }
 end
@@ -77,24 +89,35 @@ local function plan(entry, master, ctx)
   return postings
 end
 
--- A posting is taken back in its own period. Where that one is closed, nothing may change any more.
--- Pay periods have no state: payroll takes a negative line in the same run or in the next.
+-- A posting is taken back in its own period while that one is open, else as the calendar says. Pay
+-- periods have no state: payroll takes a negative line in the same run.
 local function reversal(posting, master, _)
   if posting.kind ~= "labor" then
     return nil
   end
   local payload = posting.payload
-  local period = master:period(payload.legal_entity, payload.posting_date or payload.date)
-  if period and period.state == "open" then
+  local day = payload.posting_date or payload.date
+  local own = master:period(payload.legal_entity, day)
+  if own and own.state == "open" then
     return nil
   end
-  return {
+  local period, posting_date = booking(master, payload.legal_entity, day)
+  if period and posting_date then
+    payload.period = period.id
+    payload.posting_date = posting_date
+    return {period = period.id, payload = payload}
+  end
+  local refusal = {
     code = "period_closed",
     field = "date",
     message = string.format(
       "what was posted in period %s cannot be taken back there: the period is closed; reopen it",
       posting.period),
   }
+  if own and master:closed_periods() == "hold" then
+    refusal.waits_for = "period:" .. own.id
+  end
+  return refusal
 end
 
 return {destinations = {"erp", "payroll"}, plan = plan, reversal = reversal}

@@ -13,6 +13,11 @@ function Report.add(report, code, field, text, ...)
   table.insert(report.list, {code = code, field = field, message = string.format(text, ...)})
 end
 
+-- The last violation passes by itself once this is there.
+function Report.wait(report, name)
+  report.list[#report.list].waits_for = name
+end
+
 -- The entry of a dated list that says the state of a day: of those that hold it, the latest.
 local function entry_of(list, date)
   local found
@@ -50,6 +55,7 @@ local function check_worker(report, entry, master)
     Report.add(report, "worker_unknown", "worker",
       "worker %s is not in the master data; add the worker, or correct the identifier in the source",
       entry.worker)
+    Report.wait(report, "worker:" .. entry.worker)
     return nil
   end
   if not master:in_force(worker.employment, entry.date) then
@@ -86,6 +92,7 @@ local function check_project(report, entry, master)
     Report.add(report, "project_unknown", "project",
       "project %s is not in the master data; add the project, or correct the identifier in the source",
       entry.project)
+    Report.wait(report, "project:" .. entry.project)
     return nil
   end
   if not master:in_force(project.states, entry.date, "open") then
@@ -102,6 +109,7 @@ local function check_assignment(report, entry, master, worker, project)
     Report.add(report, "assignment_missing", "project",
       "worker %s is not assigned to project %s on %s; add the assignment, or correct the entry",
       worker.id, project.id, entry.date)
+    Report.wait(report, "assignment:" .. worker.id .. "/" .. project.id)
   end
 end
 
@@ -128,6 +136,26 @@ local function check_cost_center(report, master, worker)
   end
 end
 
+-- What the calendar wants of a day in a closed period: a person, patience, or the next open period.
+local function check_closed(report, entry, master, entity, period)
+  local policy = master:closed_periods()
+  if policy == "next_open" and master:next_open_period(entity, entry.date) then
+    return
+  end
+  if policy == "next_open" then
+    Report.add(report, "period_closed", "date",
+      "accounting period %s is closed and no open one follows; add the next period to the calendar",
+      period.id)
+    return
+  end
+  Report.add(report, "period_closed", "date",
+    "accounting period %s is closed; reopen it, or book the time on a day of an open period",
+    period.id)
+  if policy == "hold" then
+    Report.wait(report, "period:" .. period.id)
+  end
+end
+
 local function check_calendar(report, entry, master, worker)
   local entity = worker and worker.legal_entity
   local period = master:period(entity, entry.date)
@@ -135,9 +163,7 @@ local function check_calendar(report, entry, master, worker)
     Report.add(report, "period_unknown", "date",
       "no accounting period holds %s; add the period to the calendar", entry.date)
   elseif period.state ~= "open" then
-    Report.add(report, "period_closed", "date",
-      "accounting period %s is closed; reopen it, or book the time on a day of an open period",
-      period.id)
+    check_closed(report, entry, master, entity, period)
   end
   if not master:pay_cycle(entity, entry.date) then
     Report.add(report, "pay_cycle_unknown", "date",

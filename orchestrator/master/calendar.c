@@ -5,7 +5,8 @@
 #include "master/snapshot.h"
 #include "master/yaml.h"
 
-static const char *const top_keys[] = {"periods", "pay_cycles", NULL};
+static const char *const top_keys[] = {"periods", "pay_cycles", "closed_periods", NULL};
+static const char *const policies[] = {"exception", "hold", "next_open"};
 static const char *const period_keys[] = {"id", "from", "to", "state", "legal_entity", NULL};
 static const char *const cycle_keys[] = {"id", "from", "to", "cutoff", "legal_entity", NULL};
 
@@ -153,6 +154,18 @@ static int read_list(const struct reader *r, const struct tg_yaml_node *list, js
     return check_overlap(r, list, spans);
 }
 
+static int read_policy(const struct tg_yaml *doc, const struct tg_yaml_node *n,
+                       struct tg_calendar *c, struct tg_error *err)
+{
+    for (size_t i = 0; i < sizeof(policies) / sizeof(policies[0]); i++) {
+        if (tg_str_equal_c(tg_yaml_text(n), policies[i])) {
+            c->closed_periods = policies[i];
+            return 0;
+        }
+    }
+    return tg_yaml_error(doc, n, err, "`closed_periods` must be exception, hold or next_open");
+}
+
 static int read_calendar(const struct tg_yaml *doc, struct tg_calendar *c, struct tg_error *err)
 {
     struct reader periods = {doc, "periods", period_keys, err};
@@ -160,6 +173,10 @@ static int read_calendar(const struct tg_yaml *doc, struct tg_calendar *c, struc
     const struct tg_yaml_node *root = tg_yaml_root(doc), *list;
 
     if (tg_yaml_check_keys(doc, root, top_keys, err) != 0) {
+        return -1;
+    }
+    list = tg_yaml_get(root, "closed_periods");
+    if (list != NULL && read_policy(doc, list, c, err) != 0) {
         return -1;
     }
     list = tg_yaml_get(root, "periods");
@@ -181,6 +198,7 @@ int tg_calendar_load(const char *path, struct tg_calendar *out, struct tg_error 
     int rc;
 
     memset(out, 0, sizeof(*out));
+    out->closed_periods = policies[0];
     out->json = json_pack("{s:[],s:[]}", "periods", "pay_cycles");
     if (out->json == NULL) {
         return tg_error_set(err, "%s: out of memory", path != NULL ? path : "calendar");

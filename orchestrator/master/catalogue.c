@@ -14,7 +14,7 @@ struct tg_catalogue {
 };
 
 static const char *const top_keys[] = {"codes", NULL};
-static const char *const entry_keys[] = {"code", "title", "owner", "runbook", NULL};
+static const char *const entry_keys[] = {"code", "title", "owner", "runbook", "hold", NULL};
 static const char *const owners[] = {"master-data", "finance", "integration", NULL};
 
 static int by_code(const void *a, const void *b)
@@ -48,6 +48,18 @@ static const char *text_of(const struct tg_yaml *doc, const struct tg_yaml_node 
     return (const char *)tg_yaml_text(n).data;
 }
 
+static int read_hold(const struct tg_yaml *doc, const struct tg_yaml_node *entry,
+                     struct tg_catalogue_entry *e, struct tg_error *err)
+{
+    const struct tg_yaml_node *n = tg_yaml_get(entry, "hold");
+
+    e->hold = n != NULL && tg_str_equal_c(tg_yaml_text(n), "true");
+    if (n != NULL && !e->hold && !tg_str_equal_c(tg_yaml_text(n), "false")) {
+        return tg_yaml_error(doc, n, err, "`hold` must be true or false");
+    }
+    return 0;
+}
+
 static int read_entry(const struct tg_yaml *doc, const struct tg_yaml_node *n,
                       struct tg_catalogue_entry *e, struct tg_error *err)
 {
@@ -65,6 +77,9 @@ static int read_entry(const struct tg_yaml *doc, const struct tg_yaml_node *n,
     if (!is_code(e->code)) {
         return tg_yaml_error(doc, n, err, "code `%s`: use a-z and _, at most %d", e->code,
                              TG_CODE_MAX_BYTES);
+    }
+    if (read_hold(doc, n, e, err) != 0) {
+        return -1;
     }
     while (owners[k] != NULL && strcmp(owners[k], e->owner) != 0) {
         k++;

@@ -1,6 +1,7 @@
 /*
  * catalogue.h: conf/catalogue.yaml, the one list of violation and exception codes: code, title,
- * owner (master-data, finance, integration), runbook. Immutable after load; shared by threads.
+ * owner (master-data, finance, integration), runbook, and hold: whether a version is held, for a
+ * time, when the rule names what would cure it. Immutable after load; shared by threads.
  */
 #ifndef TG_MASTER_CATALOGUE_H
 #define TG_MASTER_CATALOGUE_H
@@ -11,6 +12,7 @@ struct tg_catalogue;
 
 struct tg_catalogue_entry {
     const char *code, *title, *owner, *runbook;
+    bool hold;
 };
 
 struct tg_catalogue *tg_catalogue_load(const char *path, struct tg_error *err);

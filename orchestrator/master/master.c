@@ -396,6 +396,28 @@ const json_t *tg_master_pay_cycle(const struct tg_master *m, struct tg_str legal
     return span_of(&m->calendar.pay_cycles, legal_entity, day);
 }
 
+const char *tg_master_closed_periods(const struct tg_master *m)
+{
+    return m->calendar.closed_periods;
+}
+
+const json_t *tg_master_next_open_period(const struct tg_master *m, struct tg_str legal_entity,
+                                         int32_t day)
+{
+    const struct tg_spans *spans = &m->calendar.periods;
+
+    for (size_t i = 0; i < spans->count; i++) {
+        const struct tg_span *s = &spans->items[i];
+
+        /* The one that holds its first day, for this entity: a general one may be overruled. */
+        if (s->from > day && span_of(spans, legal_entity, s->from) == s->json &&
+            tg_str_equal_c(text_of(json_object_get(s->json, "state")), "open")) {
+            return s->json;
+        }
+    }
+    return NULL;
+}
+
 bool tg_master_in_force(const json_t *dated_list, int32_t day, const char *state_or_null)
 {
     const json_t *latest = NULL;

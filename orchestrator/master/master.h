@@ -70,6 +70,17 @@ const json_t *tg_master_mapped(const struct tg_master *m, struct tg_str source, 
                                struct tg_str key);
 
 /*
+ * What the calendar says about a day whose period is closed: "exception" (a person decides), "hold"
+ * (until it is open again) or "next_open" (booked in the next open period).
+ */
+const char *tg_master_closed_periods(const struct tg_master *m);
+
+/* The first open accounting period that begins after the day; NULL: none. As tg_master_period, one
+ * of the entity's own wins. */
+const json_t *tg_master_next_open_period(const struct tg_master *m, struct tg_str legal_entity,
+                                         int32_t day);
+
+/*
  * Is a dated list [{"from","to","state"}] in that state on the day? Missing to: open end. When
  * several entries hold the day, the one that began last says the state.
  */

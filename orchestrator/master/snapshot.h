@@ -30,6 +30,7 @@ struct tg_spans {
 struct tg_calendar {
     json_t *json; /* {"periods":[...],"pay_cycles":[...]} */
     struct tg_spans periods, pay_cycles;
+    const char *closed_periods; /* static: what is owed for a day of a closed period */
 };
 
 struct tg_master {

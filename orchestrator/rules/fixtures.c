@@ -11,8 +11,9 @@
  *
  * or "expected": {"error": "part of the message"}; a decoder's violations are its "objects".
  * "about" may say in words what it shows. ctx may give tenant, source, today and destinations; the
- * master data is fixtures/master.json with fixtures/calendar.yaml, and fixtures/project_map.yaml as
- * the map of the source jira. A rule file without fixtures fails.
+ * master data is fixtures/master.json with fixtures/calendar.yaml, or fixtures/calendar.NAME.yaml
+ * when the input says "calendar": "NAME", and fixtures/project_map.yaml as the map of the source
+ * jira. A rule file without fixtures fails.
  */
 #include <dirent.h>
 #include <stdio.h>
@@ -59,6 +60,42 @@ static void report(struct tester *t, const char *file, bool passed, const char *
     if (t->fn != NULL) {
         t->fn(t->arg, file, passed, message);
     }
+}
+
+struct path {
+    char text[TG_RULE_PATH_MAX_BYTES];
+};
+
+/* NULL: the bundle has no such file. */
+static const char *fixture_file(const struct tester *t, const char *name, struct path *out)
+{
+    int n = snprintf(out->text, sizeof(out->text), "%s/fixtures/%s", t->path, name);
+
+    return n > 0 && (size_t)n < sizeof(out->text) && access(out->text, F_OK) == 0 ? out->text
+                                                                                  : NULL;
+}
+
+/* name "": the usual calendar. A bundle without master data leaves *out NULL. */
+static int load_master(const struct tester *t, const char *name, struct tg_master **out,
+                       struct tg_error *err)
+{
+    struct path master, calendar, map, calendar_name;
+    struct tg_master_map_file maps[] = {{"jira", fixture_file(t, "project_map.yaml", &map)}};
+    struct tg_master_files files = {.master = fixture_file(t, "master.json", &master),
+                                    .maps = maps,
+                                    .map_count = maps[0].path != NULL ? 1 : 0};
+
+    (void)snprintf(calendar_name.text, sizeof(calendar_name.text), "calendar%s%.64s.yaml",
+                   name[0] != '\0' ? "." : "", name);
+    files.calendar = fixture_file(t, calendar_name.text, &calendar);
+    if (files.master == NULL) {
+        return 0;
+    }
+    if (name[0] != '\0' && files.calendar == NULL) {
+        return tg_error_set(err, "there is no fixtures/%s", calendar_name.text);
+    }
+    *out = tg_master_load(&files, err);
+    return *out != NULL ? 0 : -1;
 }
 
 static const char *text_or(const json_t *object, const char *key, const char *otherwise)
@@ -180,6 +217,27 @@ static json_t *answer_of(struct tester *t, const struct suite *s, const char *fi
     return answer;
 }
 
+static json_t *answer_with_calendar(struct tester *t, const struct suite *s, const char *file,
+                                    const json_t *input, struct tg_error *err)
+{
+    const char *name = text_or(input, "calendar", "");
+    struct tg_master *usual = t->master;
+    json_t *answer = NULL;
+
+    if (name[0] == '\0') {
+        return answer_of(t, s, file, input, err);
+    }
+    t->master = NULL;
+    if (!tg_str_is_name(tg_str_of(name), TG_SOURCE_NAME_MAX_BYTES)) {
+        tg_error_set(err, "calendar `%.64s`: use letters, digits, . _ -", name);
+    } else if (load_master(t, name, &t->master, err) == 0) {
+        answer = answer_of(t, s, file, input, err);
+    }
+    tg_master_unref(t->master);
+    t->master = usual;
+    return answer;
+}
+
 static void report_difference(struct tester *t, const char *where, const json_t *want,
                               const json_t *got, const struct tg_error *err)
 {
@@ -249,7 +307,7 @@ static void run_fixture(struct tester *t, const struct suite *s, const char *fil
         return;
     }
     input = json_object_get(fixture, "input");
-    got = answer_of(t, s, file, input, &err);
+    got = answer_with_calendar(t, s, file, input, &err);
     compare(t, other_input(s, input) != NULL ? s->other_answer : s->answer, where,
             json_object_get(fixture, "expected"), got, &err);
     json_decref(got);
@@ -290,35 +348,6 @@ static void run_suite(struct tester *t, const struct suite *s, const char *file)
     free(entries);
 }
 
-struct path {
-    char text[TG_RULE_PATH_MAX_BYTES];
-};
-
-/* NULL: the bundle has no such file. */
-static const char *fixture_file(const struct tester *t, const char *name, struct path *out)
-{
-    int n = snprintf(out->text, sizeof(out->text), "%s/fixtures/%s", t->path, name);
-
-    return n > 0 && (size_t)n < sizeof(out->text) && access(out->text, F_OK) == 0 ? out->text
-                                                                                  : NULL;
-}
-
-static int load_master(struct tester *t, struct tg_error *err)
-{
-    struct path master, calendar, map;
-    struct tg_master_map_file maps[] = {{"jira", fixture_file(t, "project_map.yaml", &map)}};
-    const struct tg_master_files files = {.master = fixture_file(t, "master.json", &master),
-                                          .calendar = fixture_file(t, "calendar.yaml", &calendar),
-                                          .maps = maps,
-                                          .map_count = maps[0].path != NULL ? 1 : 0};
-
-    if (files.master == NULL) {
-        return 0;
-    }
-    t->master = tg_master_load(&files, err);
-    return t->master != NULL ? 0 : -1;
-}
-
 int tg_rules_test(const char *path, tg_fixture_result fn, void *arg, struct tg_error *err)
 {
     struct tester t = {.path = path, .fn = fn, .arg = arg};
@@ -328,7 +357,7 @@ int tg_rules_test(const char *path, tg_fixture_result fn, void *arg, struct tg_e
         return -1;
     }
     t.rules = tg_rules_new(b, err);
-    if (t.rules == NULL || load_master(&t, err) != 0) {
+    if (t.rules == NULL || load_master(&t, "", &t.master, err) != 0) {
         t.failed = -1;
     }
     for (size_t i = 0; t.failed >= 0 && i < b->count; i++) {

@@ -3,6 +3,7 @@
  *
  *   master:find(kind, key [, source])   master:assignment(worker, project, date)
  *   master:period(legal_entity, date)   master:pay_cycle(legal_entity, date)
+ *   master:next_open_period(legal_entity, date)   master:closed_periods()
  *   master:mapped(source, list, key)              master:in_force(list, date [, state])
  *
  * Dates are texts YYYY-MM-DD. legal_entity may be nil: then only what holds for every entity.
@@ -87,6 +88,20 @@ static int mapped(lua_State *L)
     return 1;
 }
 
+static int next_open_period(lua_State *L)
+{
+    const struct tg_master *m = snapshot(L);
+
+    tg_json_push(L, tg_master_next_open_period(m, text_or_none(L, 2), day_at(L, 3)));
+    return 1;
+}
+
+static int closed_periods(lua_State *L)
+{
+    lua_pushstring(L, tg_master_closed_periods(snapshot(L)));
+    return 1;
+}
+
 static int in_force(lua_State *L)
 {
     int32_t day = day_at(L, 3);
@@ -111,9 +126,11 @@ static int in_force(lua_State *L)
 void tg_master_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {{"assignment", assignment},
+                                       {"closed_periods", closed_periods},
                                        {"find", find},
                                        {"in_force", in_force},
                                        {"mapped", mapped},
+                                       {"next_open_period", next_open_period},
                                        {"pay_cycle", pay_cycle},
                                        {"period", period},
                                        {NULL, NULL}};

@@ -43,7 +43,9 @@ static json_t *safe_text(const char *s)
     return json_string(text);
 }
 
-static void violate(struct run *r, const char *code, const char *field, const char *message)
+/* waits_for NULL: nothing would cure it by itself. */
+static void violate_until(struct run *r, const char *code, const char *field, const char *message,
+                          const char *waits_for)
 {
     const struct tg_catalogue_entry *e = tg_catalogue_find(r->p->catalogue, tg_str_of(code));
     json_t *v;
@@ -53,9 +55,16 @@ static void violate(struct run *r, const char *code, const char *field, const ch
     }
     v = json_pack("{s:s, s:o, s:o, s:s}", "code", code, "field", safe_text(field), "message",
                   safe_text(message), "owner", e != NULL ? e->owner : "integration");
-    if (v == NULL || json_array_append_new(r->out->violations, v) != 0) {
+    if (v == NULL || json_array_append_new(r->out->violations, v) != 0 ||
+        (waits_for != NULL && e != NULL && e->hold &&
+         json_object_set_new(v, "waits_for", safe_text(waits_for)) != 0)) {
         r->no_memory = true;
     }
+}
+
+static void violate(struct run *r, const char *code, const char *field, const char *message)
+{
+    violate_until(r, code, field, message, NULL);
 }
 
 static void fault(struct run *r, const struct tg_error *err)
@@ -171,8 +180,9 @@ static void take_violation(struct run *r, const json_t *v)
         fault(r, &err);
         return;
     }
-    violate(r, code, json_string_value(json_object_get(v, "field")),
-            json_string_value(json_object_get(v, "message")));
+    violate_until(r, code, json_string_value(json_object_get(v, "field")),
+                  json_string_value(json_object_get(v, "message")),
+                  json_string_value(json_object_get(v, "waits_for")));
 }
 
 static void take_violations(struct run *r, const json_t *list)
@@ -375,6 +385,9 @@ json_t *tg_pipeline_reversal(const struct tg_pipeline *p, const struct tg_pipeli
         tg_error_set(&err, "a rule gave the code `%.64s`, which the catalogue does not have", code);
         json_decref(answer);
         return rule_fault(err.text);
+    }
+    if (code != NULL && !tg_catalogue_find(p->catalogue, tg_str_of(code))->hold) {
+        (void)json_object_del(answer, "waits_for"); /* it need not be there */
     }
     return answer;
 }

@@ -29,10 +29,12 @@ struct tg_pipeline_input {
 };
 
 struct tg_pipeline_result {
-    json_t *object;     /* canonical, NULL when it never became one */
-    json_t *violations; /* array of {code, field, message, owner}; empty: valid. Never NULL */
-    json_t *postings;   /* array as tg_rules_plan; empty unless valid, and for a withdrawal */
-    bool withdrawn;     /* the object says that it is no more (member `withdrawn`) */
+    json_t *object; /* canonical, NULL when it never became one */
+    /* array of {code, field, message, owner}, and waits_for where the rule names what would cure it
+     * and the catalogue says that such a thing is held; empty: valid. Never NULL */
+    json_t *violations;
+    json_t *postings; /* array as tg_rules_plan; empty unless valid, and for a withdrawal */
+    bool withdrawn;   /* the object says that it is no more (member `withdrawn`) */
     char object_kind[TG_SOURCE_NAME_MAX_BYTES + 1];
     char object_id[TG_CE_ATTRIBUTE_MAX_BYTES + 1];
     int64_t object_version;

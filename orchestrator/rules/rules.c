@@ -182,10 +182,18 @@ static bool all_texts(const json_t *object, const char *const *names, bool requi
     return true;
 }
 
+/* What it waits for, if anything: "worker:W-041". */
+static bool is_wait(const json_t *v)
+{
+    const char *name = member(v, "waits_for");
+
+    return name == NULL || tg_str_is_printable(tg_str_of(name), TG_WAITS_FOR_MAX_BYTES);
+}
+
 static const char *problem_of_violations(const json_t *list)
 {
     static const char *const needed[] = {"code", "field", "message", NULL};
-    static const char *const allowed[] = {"owner", NULL};
+    static const char *const allowed[] = {"owner", "waits_for", NULL};
     size_t i;
     json_t *v;
 
@@ -194,11 +202,16 @@ static const char *problem_of_violations(const json_t *list)
     }
     json_array_foreach((json_t *)list, i, v)
     {
-        size_t members = 3 + (json_object_get(v, "owner") != NULL ? 1 : 0);
+        size_t members = 3 + (size_t)(json_object_get(v, "owner") != NULL) +
+                         (size_t)(json_object_get(v, "waits_for") != NULL);
 
         if (!all_texts(v, needed, true) || !all_texts(v, allowed, false) ||
             json_object_size(v) != members) {
-            return "a violation must be {code, field, message} and at most owner, all texts";
+            return "a violation must be {code, field, message} and at most owner and waits_for, "
+                   "all texts";
+        }
+        if (!is_wait(v)) {
+            return "waits_for of a violation is empty, too long or has odd characters";
         }
         if (json_string_length(json_object_get(v, "field")) > TG_CE_ATTRIBUTE_MAX_BYTES ||
             json_string_length(json_object_get(v, "message")) > TG_VIOLATION_MESSAGE_MAX_BYTES) {
@@ -345,7 +358,8 @@ static const char *problem_of_reversal(const json_t *v)
     if (json_is_null(v)) {
         return NULL;
     }
-    if (json_object_size(v) == 3 && all_texts(v, refusal, true)) {
+    if (json_object_size(v) == 3 + (size_t)(member(v, "waits_for") != NULL) &&
+        all_texts(v, refusal, true) && is_wait(v)) {
         return json_string_length(json_object_get(v, "field")) <= TG_CE_ATTRIBUTE_MAX_BYTES &&
                        json_string_length(json_object_get(v, "message")) <=
                            TG_VIOLATION_MESSAGE_MAX_BYTES
@@ -354,7 +368,8 @@ static const char *problem_of_reversal(const json_t *v)
     }
     if (json_object_size(v) != 2 || member(v, "period") == NULL ||
         !json_is_object(json_object_get(v, "payload"))) {
-        return "must return {period, payload}, {code, field, message} or nothing";
+        return "must return {period, payload}, {code, field, message} and at most waits_for, or "
+               "nothing";
     }
     return tg_str_is_printable(tg_str_of(member(v, "period")), TG_CE_ATTRIBUTE_MAX_BYTES)
                ? NULL

@@ -22,7 +22,7 @@ def read(path):
 
 
 def entries():
-    block = r"  - code: (\S+)\n    title: (.+)\n    owner: (\S+)\n    runbook: (\S+)\n"
+    block = r"  - code: (\S+)\n    title: (.+)\n    owner: (\S+)\n    runbook: (\S+)\n(?:    hold: true\n)?"
     return re.findall(block, read(ROOT / "conf/catalogue.yaml"))
 
 

@@ -184,6 +184,41 @@ static void test_calendar(void **state)
     tg_master_unref(m);
 }
 
+static void test_closed_periods(void **state)
+{
+    static const char later[] =
+        "closed_periods: next_open\n"
+        "periods:\n"
+        "  - {id: \"2026-10\", from: 2026-10-01, to: 2026-10-31, state: closed}\n"
+        "  - {id: \"2026-11\", from: 2026-11-01, to: 2026-11-30, state: open}\n"
+        "  - {id: \"2026-12\", from: 2026-12-01, to: 2026-12-31, state: open}\n"
+        "  - {id: \"FR-11\", from: 2026-11-01, to: 2026-11-30, state: closed, legal_entity: FR}\n";
+    struct tg_error err = {""};
+    struct tg_master *m = load(good, calendar, &err);
+    struct tg_str de = tg_str_of("DE"), fr = tg_str_of("FR");
+
+    (void)state;
+    assert_non_null(m);
+    assert_string_equal(tg_master_closed_periods(m), "exception");
+    tg_master_unref(m);
+    m = load(good, later, &err);
+    assert_non_null(m);
+    assert_string_equal(tg_master_closed_periods(m), "next_open");
+    assert_string_equal(id_of(tg_master_next_open_period(m, de, day("2026-10-30"))), "2026-11");
+    assert_string_equal(id_of(tg_master_next_open_period(m, de, day("2026-11-01"))), "2026-12");
+    assert_null(tg_master_next_open_period(m, de, day("2026-12-01")));
+    /* the entity's own closed November overrules the general open one */
+    assert_string_equal(id_of(tg_master_next_open_period(m, fr, day("2026-10-30"))), "2026-12");
+    assert_string_equal(id_of(tg_master_next_open_period(m, tg_str_of(NULL), day("2026-10-30"))),
+                        "2026-11");
+    tg_master_unref(m);
+    m = load(good, "closed_periods: hold\n", &err);
+    assert_non_null(m);
+    assert_string_equal(tg_master_closed_periods(m), "hold");
+    assert_null(tg_master_next_open_period(m, de, day("2026-10-30")));
+    tg_master_unref(m);
+}
+
 static void test_version_and_references(void **state)
 {
     struct tg_error err = {""};
@@ -253,7 +288,10 @@ static void test_file_refused(void **state)
 static void test_calendar_refused(void **state)
 {
     (void)state;
-    calendar_refused("period: []\n", ":1: unknown key `period`; accepted: periods, pay_cycles");
+    calendar_refused("period: []\n",
+                     ":1: unknown key `period`; accepted: periods, pay_cycles, closed_periods");
+    calendar_refused("closed_periods: maybe\n",
+                     ":1: `closed_periods` must be exception, hold or next_open");
     calendar_refused("periods:\n  - {id: a, from: 2026-11-01, to: 2026-11-30}\n",
                      ":2: `state` is missing");
     calendar_refused("periods:\n  - {id: a, from: 2026-11-01, to: 2026-11-31, state: open}\n",
@@ -282,6 +320,8 @@ static void catalogue_refused(const char *text, const char *expected)
     }
 }
 
+#define HELD(code, owner)                                                                          \
+    "  - {code: " code ", title: t, owner: " owner ", runbook: x, hold: true}\n"
 #define CODE(code, owner)                                                                          \
     "  - {code: " code ", title: T, owner: " owner ", runbook: docs/runbooks/x.md}\n"
 
@@ -292,11 +332,13 @@ static void test_catalogue(void **state)
     struct tg_str cut = {(const unsigned char *)"b_codeX", 6};
 
     (void)state;
-    write_text(catalogue_path, "codes:\n" CODE("b_code", "finance") CODE("a_code", "integration"));
+    write_text(catalogue_path, "codes:\n" CODE("b_code", "finance") HELD("a_code", "integration"));
     c = tg_catalogue_load(catalogue_path, &err);
     assert_non_null(c);
     assert_int_equal(tg_catalogue_count(c), 2);
     assert_string_equal(tg_catalogue_at(c, 0)->code, "a_code");
+    assert_true(tg_catalogue_at(c, 0)->hold);
+    assert_false(tg_catalogue_at(c, 1)->hold);
     assert_null(tg_catalogue_at(c, 2));
     assert_string_equal(tg_catalogue_find(c, cut)->owner, "finance");
     assert_null(tg_catalogue_find(c, tg_str_of("c_code")));
@@ -307,6 +349,8 @@ static void test_catalogue(void **state)
     catalogue_refused("codes: []\n", ":1: `codes` must be a list");
     catalogue_refused("codes:\n" CODE("a", "finance") CODE("a", "finance"), "`a` is given twice");
     catalogue_refused("codes:\n" CODE("A-b", "finance"), ":2: code `A-b`");
+    catalogue_refused("codes:\n  - {code: a, title: t, owner: finance, runbook: x, hold: some}\n",
+                      "`hold` must be true or false");
     catalogue_refused("codes:\n" CODE("a", "nobody"), ":2: owner `nobody` is not known");
     catalogue_refused("codes:\n  - {code: a, owner: finance}\n", ":2: `title` is missing");
     catalogue_refused("codes:\n  - {code: a, titel: b}\n", ":2: unknown key `titel`");
@@ -338,9 +382,13 @@ static int drop_dir(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_find),         cmocka_unit_test(test_dates),
-        cmocka_unit_test(test_calendar),     cmocka_unit_test(test_version_and_references),
-        cmocka_unit_test(test_file_refused), cmocka_unit_test(test_calendar_refused),
+        cmocka_unit_test(test_find),
+        cmocka_unit_test(test_dates),
+        cmocka_unit_test(test_closed_periods),
+        cmocka_unit_test(test_calendar),
+        cmocka_unit_test(test_version_and_references),
+        cmocka_unit_test(test_file_refused),
+        cmocka_unit_test(test_calendar_refused),
         cmocka_unit_test(test_catalogue),
     };
 
