@@ -455,7 +455,7 @@ static void scrub_one(char *text, const char *secret)
     char *at;
 
     while (len >= SCRUB_MIN_BYTES && (at = strstr(text, secret)) != NULL) {
-        memcpy(at, "***", 3);
+        memset(at, '*', 3);
         memmove(at + 3, at + len, strlen(at + len) + 1);
     }
 }

@@ -123,7 +123,7 @@ static const char *path_fault(struct tg_str path)
         if (!is_visible(path.data[i]) || path.data[i] == '#' || path.data[i] == '\\') {
             return "has a space, #, \\ or a character that is not ASCII: encode it";
         }
-        if (path.data[i] == '?' && i < end) {
+        if (i < end && path.data[i] == '?') {
             end = i;
         }
     }

@@ -365,7 +365,7 @@ void tg_job_end(struct tg_job *job, struct tg_connect_result *result)
 
 static int begin(struct tg_connector *c, const struct tg_connect_job *from, bool is_lookup)
 {
-    struct tg_job *job = calloc(1, sizeof(*job));
+    struct tg_job *job = c->closing ? NULL : calloc(1, sizeof(*job));
 
     if (job == NULL) {
         return -1;
@@ -387,11 +387,9 @@ static int begin(struct tg_connector *c, const struct tg_connect_job *from, bool
         job->next->link = &job->next;
     }
     c->jobs = job;
-    if (!c->closing) { /* otherwise the end of all jobs is on its way */
-        *c->last_new = job;
-        c->last_new = &job->next_new;
-        (void)uv_timer_start(&c->kick, on_kick, 0, 0);
-    }
+    *c->last_new = job;
+    c->last_new = &job->next_new;
+    (void)uv_timer_start(&c->kick, on_kick, 0, 0);
     return 0;
 }
 
@@ -471,9 +469,13 @@ static void abandon(struct tg_job *job)
 static void on_close_time(uv_timer_t *timer)
 {
     struct tg_connector *c = timer->data;
+    struct tg_job *job = c->jobs;
 
-    while (c->jobs != NULL) {
-        abandon(c->jobs);
+    while (job != NULL) {
+        struct tg_job *next = job->next;
+
+        abandon(job);
+        job = next;
     }
     uv_close((uv_handle_t *)&c->kick, on_kick_closed);
 }

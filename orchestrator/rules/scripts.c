@@ -173,7 +173,8 @@ int tg_scripts_new(struct tg_bundle *b, struct tg_scripts *out, struct tg_error 
         free(v);
         return -1;
     }
-    *out = (struct tg_scripts){&ops, v};
+    out->ops = &ops;
+    out->version = v;
     return 0;
 }
 

@@ -217,3 +217,13 @@ void hs_stop(struct hs *s)
         end(c);
     }
 }
+
+uv_tcp_t *hs_first(struct hs *s)
+{
+    struct hs_connection *c = s->first;
+
+    while (c != NULL && c->next != NULL) { /* the list begins with the newest */
+        c = c->next;
+    }
+    return c != NULL ? &c->tcp : NULL;
+}

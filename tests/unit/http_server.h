@@ -38,6 +38,9 @@ int hs_start(struct hs *s, uv_loop_t *loop, const struct hs_act *acts, size_t n)
 /* Closes everything; run the loop until open is 0. */
 void hs_stop(struct hs *s);
 
+/* The connection that was accepted first of those open: to answer it late. */
+uv_tcp_t *hs_first(struct hs *s);
+
 /* "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}" */
 #define HS_OK(body, length) "HTTP/1.1 200 OK\r\nContent-Length: " length "\r\n\r\n" body
 
