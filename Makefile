@@ -46,7 +46,7 @@ MODULE_SRC := $(wildcard ngx_module/*.c ngx_module/*.h common/*.c common/*.h) ng
 	ngx_module/exports.map
 GEN := build/gen/admit_lua.h build/gen/trim_lua.h
 
-.PHONY: print-ngx-flags test-debian13 help deps build module demo run test lint bench bench-pipeline sim fuzz soak install clean \
+.PHONY: print-ngx-flags test-debian13 image test-image help deps build module demo run test lint bench bench-pipeline sim fuzz soak install clean \
 	unit-bins asan test-fast format
 
 help:
@@ -56,6 +56,8 @@ help:
 	@echo "make run       the same, and stays up"
 	@echo "make test      the whole suite, on a fresh machine too"
 	@echo "make test-debian13   the whole suite in a Debian 13 chroot, as root; DEBIAN13=DIRECTORY keeps it"
+	@echo "make image     the container images, without an engine, as root; docs/reference/deploy.md"
+	@echo "make test-image   the images as compose.yaml runs them: kills, exactly once, what is in them"
 	@echo "make lint      formatting, static analysis, length, layering"
 	@echo "make bench     the edge: ratios of one run, see docs/performance.md"
 	@echo "make bench-pipeline  the orchestrator: drain, steady load, slow disk, grown journal"
@@ -181,6 +183,14 @@ run:
 	@tests/harness/deps.sh --quiet
 	@$(MAKE) --no-print-directory -s build
 	@$(PYTHON) conf/demo/demo.py --stay
+
+# as root, in a storage of its own; IMAGE_BASE=debian:trixie-slim pulls the base, IMAGE_ARCHIVE=FILE exports
+IMAGE := build/image
+image:
+	@tests/harness/image.sh $(IMAGE)
+
+test-image: image
+	@$(PYTHON) -m pytest -q -p no:cacheprovider tests/image
 
 PREFIX ?= /usr/local
 DESTDIR ?=

@@ -421,9 +421,10 @@ ngx_http_tally_handshake_send(ngx_http_tally_link_t *link, ngx_uint_t step,
         len[i] = args[i].len;
     }
 
-    /* cppcheck-suppress uninitvar; n is never 0 */
     if (ngx_http_tally_link_send(link, ngx_http_tally_handshake_reply,
-                                 (void *) (uintptr_t) step, (int) n, argv, len)
+                                 (void *) (uintptr_t) step, (int) n, argv,
+                                 /* cppcheck-suppress uninitvar; n is never 0 */
+                                 len)
         != NGX_OK)
     {
         return NGX_ERROR;

@@ -10,44 +10,9 @@
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")/../.." && pwd)
-suite=trixie
 me=test-debian13
-
-fail() {
-    echo "$me: $*" >&2
-    exit 1
-}
-
-# The mirror this machine itself uses; $1: its label. Nothing when it uses none.
-mirror() {
-    apt-get indextargets --format '$(REPO_URI) $(LABEL)' 'Created-By: Packages' 2>/dev/null |
-        awk -v label="$1" '{ uri = $1; sub(/^[^ ]* /, ""); if ($0 == label) { print uri; exit } }'
-}
-
-make_system() {
-    local main security proxy
-    main=$(mirror Debian)
-    security=$(mirror Debian-Security)
-    proxy=$(apt-config shell p Acquire::http::Proxy 2>/dev/null | sed -n "s/^p='\(.*\)'$/\1/p")
-    echo "$me: making Debian 13 in $system (debootstrap)"
-    rm -rf "$system.new"
-    [ -z "$proxy" ] || export http_proxy=$proxy
-    # without a mirror debootstrap takes its own
-    debootstrap --variant=minbase "$suite" "$system.new" ${main:+"$main"} >"$system.log" 2>&1 || {
-        tail -n 20 "$system.log" >&2
-        fail "debootstrap failed, its whole log is $system.log"
-    }
-    if [ -n "$main" ]; then
-        {
-            echo "deb $main $suite main"
-            echo "deb $main $suite-updates main"
-            [ -z "$security" ] || echo "deb $security $suite-security main"
-        } >"$system.new/etc/apt/sources.list"
-    fi
-    [ -z "$proxy" ] ||
-        echo "Acquire::http::Proxy \"$proxy\";" >"$system.new/etc/apt/apt.conf.d/01proxy"
-    mv "$system.new" "$system"
-}
+# shellcheck source=tests/harness/debian.sh
+. "$here/tests/harness/debian.sh"
 
 # The tree as git sees it, not yet committed files too, over what was copied last time. Whatever is new
 # or differs gets the present time, so that make in there sees it, older versions too.
@@ -103,13 +68,13 @@ fi
 "$here/tests/harness/deps.sh" --quiet debian13
 mkdir -p "$1"
 kept=$(cd "$1" && pwd)
-system=$kept/$suite
+system=$kept/$debian13_suite
 shift
 [ $# -gt 0 ] || set -- bash .ci/run
 
 exec 9>"$kept/lock"
 flock -n 9 || fail "another run uses $kept; wait for it, or give another directory: DEBIAN13=DIRECTORY"
-[ -d "$system" ] || make_system
+[ -d "$system" ] || debian13_make "$system"
 cp /etc/resolv.conf "$system/etc/resolv.conf"
 find "$system/tmp" -mindepth 1 -delete
 copy_tree
