@@ -35,3 +35,20 @@ int tg_contract_check(struct tg_str contract, struct tg_str shards, struct tg_st
     }
     return 0;
 }
+
+int tg_contract_check_journal(struct tg_str found, const char *own, struct tg_error *err)
+{
+    if (tg_str_equal_c(found, own)) {
+        return 0;
+    }
+    if (!tg_str_is_name(found, TG_JOURNAL_ID_BYTES)) {
+        return tg_error_set(err, "the journal's id in Redis is not one");
+    }
+    return tg_error_set(err,
+                        "the events here go to journal %.*s, and this is journal %s. Two journals "
+                        "would each get a part of them. Stop the other orchestrator or give this "
+                        "one another redis.url or redis.prefix; if it takes over for good, an "
+                        "administrator does as docs/reference/configuration.md says under \"One "
+                        "journal\"",
+                        (int)found.len, (const char *)found.data, own);
+}

@@ -4,7 +4,7 @@
  *   PREFIX:{s07}:events            stream of accepted events, group TG_STREAM_GROUP
  *   PREFIX:{s07}:idem:<16 bytes>   idempotency record, expires (binary tail)
  *   PREFIX:{s07}:rate:<16 bytes>   one GCRA theoretical arrival time in microseconds, expires
- *   PREFIX:{s07}:meta              contract version, shard count, hash name
+ *   PREFIX:{s07}:meta              contract version, shard count, hash name; id of the journal
  *
  * Ownership: keys are written into the caller's struct; nothing is allocated.
  */

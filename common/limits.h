@@ -145,6 +145,7 @@
 #define TG_CODE_MAX_BYTES 64       /* a code of conf/catalogue.yaml */
 
 /* --- orchestrator: journal --- */
+#define TG_JOURNAL_ID_BYTES 32    /* hex digits */
 #define TG_JOURNAL_QUEUE_MAX 4096 /* batches waiting for the journal thread */
 #define TG_JOURNAL_GROUP_MAX 512  /* batches in one commit */
 #define TG_JOURNAL_BATCH_OPS_MAX 16384

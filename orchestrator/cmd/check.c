@@ -184,17 +184,20 @@ static void check_journal(struct check *k)
 {
     struct tg_error err = {""};
     struct tg_reader *r = tg_reader_open(k->config->journal.path, &err);
+    char id[TG_JOURNAL_ID_BYTES + 1];
     int found;
 
     if (r == NULL) {
         finding(k, "journal: %s", err.text);
         return;
     }
-    found = tg_journal_check(r, on_journal_finding, k, &err);
+    found = tg_reader_journal_id(r, id, &err) == 0
+                ? tg_journal_check(r, on_journal_finding, k, &err)
+                : -1;
     if (found < 0) {
         finding(k, "journal: %s", err.text);
     } else if (found == 0) {
-        printf("ok: journal %s\n", k->config->journal.path);
+        printf("ok: journal %s: id %s\n", k->config->journal.path, id);
     }
     if (tg_reader_destinations(r, on_destination, k, &err) != 0) {
         finding(k, "journal: %s", err.text);

@@ -20,6 +20,7 @@ struct tg_intake {
     struct tg_intake_options o;
     struct tg_streams streams;
     struct tg_reader *reader;
+    char journal_id[TG_JOURNAL_ID_BYTES + 1];
     struct tg_redis_link *read_link, *command_link;
     uv_timer_t tick;
 

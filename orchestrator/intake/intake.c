@@ -159,6 +159,7 @@ static struct tg_redis_link *open_link(struct tg_intake *i, const char *name, in
                                  .password_file = c->redis.password_file,
                                  .prefix = c->redis.prefix,
                                  .shards = c->redis.shards,
+                                 .journal = i->journal_id,
                                  .name = name,
                                  .reply_timeout_ms = timeout_ms,
                                  .up = on_up,
@@ -200,7 +201,8 @@ struct tg_intake *tg_intake_start(const struct tg_intake_options *o, struct tg_e
         return NULL;
     }
     i->reader = tg_reader_open(o->config->journal.path, err);
-    if (i->reader == NULL) {
+    if (i->reader == NULL || tg_reader_journal_id(i->reader, i->journal_id, err) != 0) {
+        tg_reader_close(i->reader);
         free(i);
         return NULL;
     }

@@ -64,6 +64,7 @@ struct tg_redis_link {
     size_t pending;         /* commands of ours without an answer */
     uint64_t oldest_ms;     /* loop time since when the oldest waits */
     unsigned greeting_left; /* replies of the handshake's stage to come */
+    unsigned greeted;       /* shards whose contract was asked for */
     char address[NI_MAXHOST];
     void (*closed)(void *arg);
     void *closed_arg;
@@ -246,6 +247,8 @@ static void handshake_done(struct tg_redis_link *l)
     }
 }
 
+static void greet_more(struct tg_redis_link *l);
+
 static struct tg_str element(const redisReply *r, size_t i)
 {
     const redisReply *e = i < r->elements ? r->element[i] : NULL;
@@ -256,7 +259,15 @@ static struct tg_str element(const redisReply *r, size_t i)
     return (struct tg_str){(const unsigned char *)e->str, (size_t)e->len};
 }
 
-/* HSETNX answers a number, HMGET the three fields: both come here. */
+static int check_meta(const struct tg_redis_link *l, const redisReply *r, struct tg_error *err)
+{
+    if (tg_contract_check(element(r, 0), element(r, 1), element(r, 2), l->o.shards, err) != 0) {
+        return -1;
+    }
+    return tg_contract_check_journal(element(r, 3), l->o.journal, err);
+}
+
+/* HSETNX answers a number, HMGET the four fields: both come here. */
 static void on_meta(redisAsyncContext *ac, void *reply, void *arg)
 {
     struct tg_redis_link *l = ac->data;
@@ -271,14 +282,13 @@ static void on_meta(redisAsyncContext *ac, void *reply, void *arg)
         refuse(l, "handshake refused", r->str);
         return;
     }
-    if (r->type == REDIS_REPLY_ARRAY &&
-        tg_contract_check(element(r, 0), element(r, 1), element(r, 2), l->o.shards, &err) != 0) {
+    if (r->type == REDIS_REPLY_ARRAY && check_meta(l, r, &err) != 0) {
         refuse(l, "contract refused", err.text);
         return;
     }
     l->greeting_left--;
     if (l->greeting_left == 0) {
-        handshake_done(l);
+        greet_more(l);
     }
 }
 
@@ -305,14 +315,33 @@ static int greet_shard(struct tg_redis_link *l, unsigned shard)
     (void)snprintf(shards, sizeof(shards), "%u", l->o.shards);
     if (set_meta(l, k, TG_META_CONTRACT, version) != 0 ||
         set_meta(l, k, TG_META_SHARDS, shards) != 0 ||
-        set_meta(l, k, TG_META_HASH, TG_SHARD_HASH_NAME) != 0) {
+        set_meta(l, k, TG_META_HASH, TG_SHARD_HASH_NAME) != 0 ||
+        set_meta(l, k, TG_META_JOURNAL, l->o.journal) != 0) {
         return -1;
     }
     l->greeting_left++;
     return raw_command(l, on_meta, NULL,
                        (struct tg_str[]){tg_str_of("HMGET"), k, tg_str_of(TG_META_CONTRACT),
-                                         tg_str_of(TG_META_SHARDS), tg_str_of(TG_META_HASH)},
-                       5);
+                                         tg_str_of(TG_META_SHARDS), tg_str_of(TG_META_HASH),
+                                         tg_str_of(TG_META_JOURNAL)},
+                       6);
+}
+
+/* The first shard, when it is ours all the others, then work. */
+static void greet_more(struct tg_redis_link *l)
+{
+    unsigned until = l->greeted == 0 ? 1 : l->o.shards;
+
+    if (l->greeted == l->o.shards) {
+        handshake_done(l);
+        return;
+    }
+    for (; l->greeted < until; l->greeted++) {
+        if (greet_shard(l, l->greeted) != 0) {
+            refuse(l, "handshake failed", "a command could not be sent");
+            return;
+        }
+    }
 }
 
 /* AUTH, SELECT and SETNAME are answered OK before a byte is written to a database. */
@@ -330,14 +359,8 @@ static void on_login(redisAsyncContext *ac, void *reply, void *arg)
         return;
     }
     l->greeting_left--;
-    if (l->greeting_left != 0) {
-        return;
-    }
-    for (unsigned s = 0; s < l->o.shards; s++) {
-        if (greet_shard(l, s) != 0) {
-            refuse(l, "handshake failed", "a command could not be sent");
-            return;
-        }
+    if (l->greeting_left == 0) {
+        greet_more(l);
     }
 }
 
@@ -415,6 +438,7 @@ static void on_connect(const redisAsyncContext *ac, int status)
     }
     l->state = HANDSHAKE;
     l->greeting_left = 0;
+    l->greeted = 0;
     if (login(l) != 0 && !l->doomed) {
         refuse(l, "handshake failed", "a command could not be sent");
     }
@@ -626,7 +650,7 @@ static const char *keep(char **at, const char *s)
 
 static int copy_options(struct tg_redis_link *l, const struct tg_redis_options *o)
 {
-    const char *texts[] = {o->url, o->user, o->password_file, o->prefix, o->name};
+    const char *texts[] = {o->url, o->user, o->password_file, o->prefix, o->journal, o->name};
     size_t total = 1;
     char *at;
 
@@ -643,6 +667,7 @@ static int copy_options(struct tg_redis_link *l, const struct tg_redis_options *
     l->o.user = keep(&at, o->user);
     l->o.password_file = keep(&at, o->password_file);
     l->o.prefix = keep(&at, o->prefix);
+    l->o.journal = keep(&at, o->journal);
     l->o.name = keep(&at, o->name);
     return 0;
 }

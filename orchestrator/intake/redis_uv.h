@@ -1,6 +1,7 @@
 /*
  * redis_uv.h: one connection to Redis on the loop, kept up for ever: resolve, connect with a
- * time-out, AUTH, SELECT, CLIENT SETNAME, the contract of every shard (common/contract.h), ready;
+ * time-out, AUTH, SELECT, CLIENT SETNAME, the contract of every shard (common/contract.h; the
+ * first one's before the others', so that of two new journals one gets all of them), ready;
  * when it drops, again after TG_REDIS_BACKOFF_BASE_MS * 2^n with jitter, at most ..._CAP_MS.
  *
  * What hiredis 0.14.1 and 1.2 share decides the shape (notes/craft.md section 6): everything that
@@ -30,6 +31,7 @@ struct tg_redis_options {
     const char *password_file; /* NULL: none; read at every connect, so that it can change */
     const char *prefix;
     unsigned shards;
+    const char *journal;                              /* id of the journal that takes the events */
     const char *name;                                 /* CLIENT SETNAME, and in the log */
     int64_t reply_timeout_ms;                         /* a command unanswered for so long */
     void (*up)(void *arg, struct tg_redis_link *l);   /* the handshake went well */

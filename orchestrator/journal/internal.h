@@ -269,6 +269,7 @@ enum tg_reader_statement {
     TG_READ_DESTINATIONS,
     TG_READ_PAUSES,
     TG_READ_OLDEST_OPEN,
+    TG_READ_IDENTITY_OF_JOURNAL,
     TG_READ_COUNT
 };
 

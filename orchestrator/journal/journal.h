@@ -199,6 +199,10 @@ void tg_journal_stats(struct tg_journal *j, struct tg_journal_stats *out);
 struct tg_reader *tg_reader_open(const char *path, struct tg_error *err);
 void tg_reader_close(struct tg_reader *r);
 
+/* Which journal this is: 32 hex digits, made by chance with it; a copy is the same journal. */
+int tg_reader_journal_id(struct tg_reader *r, char out[TG_JOURNAL_ID_BYTES + 1],
+                         struct tg_error *err);
+
 /*
  * fn returns false to stop early. Functions return 0, 1: not found (single rows), -1 with err. A
  * callback may call other functions of its reader, not the one it was called from. Lists give

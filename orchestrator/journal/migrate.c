@@ -101,10 +101,18 @@
     "CREATE INDEX postings_hold_on ON postings(hold_on) WHERE hold_on IS NOT NULL;"                \
     "CREATE INDEX postings_held ON postings(due_ms) WHERE state = 1;"
 
+/* Which journal this is: Redis remembers it (common/contract.h). A copy and a restored backup are
+ * the same journal. */
+#define IDENTITY                                                                                   \
+    "CREATE TABLE identity(one INTEGER PRIMARY KEY CHECK(one = 1), "                               \
+    "id TEXT NOT NULL CHECK(length(id) = 32));"                                                    \
+    "INSERT INTO identity VALUES(1, lower(hex(randomblob(16))));"
+
 static const char *const migrations[] = {
     EVENTS OBJECTS DESTINATIONS POSTINGS TOTALS EXCEPTIONS AUDIT, /* 1 */
     PAUSES,                                                       /* 2 */
     CORRECTIONS,                                                  /* 3 */
+    IDENTITY,                                                     /* 4 */
 };
 
 int tg_migrate_version(void)

@@ -119,6 +119,24 @@ sqlite3_stmt *tg_reader_statement(struct tg_reader *r, enum tg_reader_statement 
     return *s;
 }
 
+int tg_reader_journal_id(struct tg_reader *r, char out[TG_JOURNAL_ID_BYTES + 1],
+                         struct tg_error *err)
+{
+    sqlite3_stmt *s = tg_reader_statement(r, TG_READ_IDENTITY_OF_JOURNAL,
+                                          "SELECT id FROM identity WHERE one = 1", err);
+    int rc;
+
+    if (s == NULL) {
+        return -1;
+    }
+    rc = sqlite3_step(s) == SQLITE_ROW &&
+                 tg_str_copy(tg_str_of(tg_column_text(s, 0)), out, TG_JOURNAL_ID_BYTES + 1)
+             ? 0
+             : tg_reader_failed(r, "the id of the journal", err);
+    (void)sqlite3_reset(s);
+    return rc;
+}
+
 const char *tg_column_text(sqlite3_stmt *s, int column)
 {
     const unsigned char *text = sqlite3_column_text(s, column);

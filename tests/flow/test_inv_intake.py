@@ -1,9 +1,13 @@
 """Entries that come again through the whole product, and a Redis that holds another contract.
 The traps of consumer groups one by one are in tests/contract/test_intake.py."""
+import os
+import re
 import sqlite3
+import subprocess
 
 import pytest
 
+from tests.harness import stack
 from tests.harness.stack import wait_for
 
 GROUP = "orchestrator"
@@ -60,3 +64,59 @@ def test_another_contract_is_not_worked_with(make_firm, field, value, said):
     assert said in firm.orchestrator.process.text()
     assert firm.orchestrator.get("/readyz")[0] == 503
     assert r.xinfo_groups("tg:{s00}:events") == []
+
+
+def test_a_second_journal_is_not_worked_with(firm):
+    """Two journals on one Redis would each get a part of the events. The second one is refused, is
+    told both ids and where to read on, takes nothing, and takes over when an administrator has
+    done what that place says."""
+    with firm.client() as c:
+        firm.settled(c, firm.hook(c, firm.entry(11)).json()["id"])
+        shown = firm.orchestrator.run("check", "-c", firm.yaml, "--journal").stdout
+        first = re.search(r"journal.db: id ([0-9a-f]{32})", shown).group(1)
+        assert firm.redis.client().hget("tg:{s15}:meta", "journal") == first.encode()
+
+        (firm.dir / "other").mkdir()
+        other = stack.Orchestrator(firm.dir / "other", firm.dir / "other/tallygate.yaml",
+                                   str(firm.dir / "other/api.sock"))
+        text = firm.yaml.read_text()
+        for name in ("journal.db", "out", "api.sock"):
+            assert f"{firm.dir}/{name}" in text
+            text = text.replace(f"{firm.dir}/{name}", f"{firm.dir}/other/{name}")
+        other.config.write_text(text)
+        try:
+            other.start(ready=False)
+            wait_for(lambda: "contract refused" in other.process.text(), 20, "the reason")
+            (line,) = [x for x in other.process.text().splitlines() if "contract refused" in x
+                       and "intake-read" in x]
+            assert f"go to journal {first}" in line and "One journal" in line
+            assert other.get("/readyz")[0] == 503
+            firm.settled(c, firm.hook(c, firm.entry(12)).json()["id"])
+            assert other.get("/readyz")[0] == 503
+
+            firm.orchestrator.stop()
+            waiting = firm.hook(c, firm.entry(13)).json()["id"]
+            secret = (firm.redis.secrets / "redis-orchestrator").read_text().strip()
+            take_over(firm.redis.sock, secret)
+            wait_for(lambda: other.get("/readyz")[0] == 200, 20, "the other one is in charge")
+            wait_for(lambda: rows_of(f"{firm.dir}/other/journal.db", waiting), 20, "its first event")
+        finally:
+            other.stop()
+        firm.orchestrator.start(ready=False)  # and the first one is the stranger now
+        wait_for(lambda: "contract refused" in firm.orchestrator.process.text(), 20, "the reason")
+
+
+def rows_of(journal, event):
+    with sqlite3.connect(f"file:{journal}?mode=ro", uri=True) as db:
+        return db.execute("SELECT 1 FROM events WHERE event_id = ?", [event]).fetchall()
+
+
+def take_over(sock, secret):
+    """The commands of docs/reference/configuration.md, as they stand there."""
+    text = (stack.ROOT / "docs/reference/configuration.md").read_text(encoding="utf-8")
+    commands = re.search(r"## One journal.*?```\n(.*?)```", text, re.S).group(1).splitlines()
+    assert commands[0].startswith("export REDISCLI_AUTH=")
+    script = "\n".join(commands[1:]).replace("var/run/redis.sock", sock)
+    done = subprocess.run(["bash", "-c", script], env=os.environ | {"REDISCLI_AUTH": secret},
+                          capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["1"] * 16, done.stdout + done.stderr

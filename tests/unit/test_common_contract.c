@@ -276,6 +276,23 @@ static void test_contract(void **state)
     }
 }
 
+static void test_contract_of_the_journal(void **state)
+{
+    static const char own[] = "0123456789abcdef0123456789abcdef";
+    static const char other[] = "fedcba9876543210fedcba9876543210";
+    struct tg_error err;
+
+    (void)state;
+    assert_int_equal(tg_contract_check_journal(tg_str_of(own), own, &err), 0);
+    assert_int_equal(tg_contract_check_journal(tg_str_of(other), own, &err), -1);
+    assert_non_null(strstr(err.text, own));
+    assert_non_null(strstr(err.text, other));
+    assert_non_null(strstr(err.text, "\"One journal\"")); /* all of it fits */
+    assert_int_equal(tg_contract_check_journal(tg_str_of(""), own, &err), -1);
+    assert_int_equal(tg_contract_check_journal(tg_str_of("a\nb"), own, &err), -1);
+    assert_null(strchr(err.text, '\n'));
+}
+
 static void test_problem_table(void **state)
 {
     (void)state;
@@ -343,12 +360,19 @@ static void test_problem_room(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sha256),        cmocka_unit_test(test_hmac),
-        cmocka_unit_test(test_equal),         cmocka_unit_test(test_shard),
-        cmocka_unit_test(test_keys),          cmocka_unit_test(test_scoped_digests),
-        cmocka_unit_test(test_event_id),      cmocka_unit_test(test_event_id_refuses),
-        cmocka_unit_test(test_stream_fields), cmocka_unit_test(test_contract),
-        cmocka_unit_test(test_problem_table), cmocka_unit_test(test_problem_document),
+        cmocka_unit_test(test_sha256),
+        cmocka_unit_test(test_hmac),
+        cmocka_unit_test(test_equal),
+        cmocka_unit_test(test_shard),
+        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_scoped_digests),
+        cmocka_unit_test(test_event_id),
+        cmocka_unit_test(test_event_id_refuses),
+        cmocka_unit_test(test_stream_fields),
+        cmocka_unit_test(test_contract),
+        cmocka_unit_test(test_contract_of_the_journal),
+        cmocka_unit_test(test_problem_table),
+        cmocka_unit_test(test_problem_document),
         cmocka_unit_test(test_problem_room),
     };
 

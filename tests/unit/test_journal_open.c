@@ -161,7 +161,8 @@ static void an_older_schema_is_brought_up_to_date(void **state)
     (void)jt_add_ready(t, b, 1);
     jt_commit(t, b);
     jt_close(t);
-    jt_sql(t, "DROP TABLE pauses; DROP INDEX postings_reverses; DROP INDEX postings_hold_on; DROP "
+    jt_sql(t, "DROP TABLE pauses; DROP TABLE identity; DROP INDEX postings_reverses; DROP INDEX "
+              "postings_hold_on; DROP "
               "INDEX postings_held;"
               "ALTER TABLE postings DROP COLUMN reverses; ALTER TABLE postings DROP COLUMN hold;"
               "ALTER TABLE postings DROP COLUMN hold_on; PRAGMA user_version = 1");
@@ -174,6 +175,35 @@ static void an_older_schema_is_brought_up_to_date(void **state)
     assert_int_equal(tg_reader_before(r, 1, &before, &err), 0);
     assert_int_equal(before, 0);
     tg_reader_close(r);
+}
+
+static void id_of(struct jt *t, char out[TG_JOURNAL_ID_BYTES + 1])
+{
+    struct tg_error err = {{0}};
+    struct tg_reader *r = jt_reader(t);
+
+    assert_int_equal(tg_reader_journal_id(r, out, &err), 0);
+    assert_int_equal(strspn(out, "0123456789abcdef"), TG_JOURNAL_ID_BYTES);
+    tg_reader_close(r);
+}
+
+/* Redis remembers it: it must outlive the process, and never be another journal's. */
+static void a_journal_has_an_id_of_its_own(void **state)
+{
+    struct jt *t = *state;
+    char first[TG_JOURNAL_ID_BYTES + 1];
+    char again[TG_JOURNAL_ID_BYTES + 1];
+
+    id_of(t, first);
+    jt_close(t);
+    jt_open(t);
+    id_of(t, again);
+    assert_string_equal(again, first);
+    jt_close(t);
+    assert_int_equal(unlink(t->path), 0);
+    jt_open(t);
+    id_of(t, again);
+    assert_string_not_equal(again, first);
 }
 
 static void the_file_is_the_owners_alone_and_durable(void **state)
@@ -299,6 +329,7 @@ int main(void)
         CASE(a_damaged_file_is_refused),
         CASE(a_newer_schema_is_refused),
         CASE(an_older_schema_is_brought_up_to_date),
+        CASE(a_journal_has_an_id_of_its_own),
         CASE(the_file_is_the_owners_alone_and_durable),
         CASE(another_process_reads_beside_the_writer),
         CASE(a_reader_outlives_the_writer),
