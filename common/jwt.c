@@ -309,12 +309,19 @@ static enum tg_jwt_result take_name(const json_t *claims, const char *claim, siz
     return TG_JWT_OK;
 }
 
-static bool is_hook(struct tg_str client)
+/* A name that is not a token's to have. */
+static bool is_reserved(struct tg_str client)
 {
-    static const char prefix[] = TG_HOOK_CLIENT_PREFIX;
-    const size_t len = sizeof(prefix) - 1;
+    static const char *const prefixes[] = {TG_HOOK_CLIENT_PREFIX, TG_CLI_CLIENT_PREFIX};
 
-    return client.len >= len && memcmp(client.data, prefix, len) == 0;
+    for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
+        const size_t len = strlen(prefixes[i]);
+
+        if (client.len >= len && memcmp(client.data, prefixes[i], len) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static enum tg_jwt_result take_identity(struct tg_jwt *jwt, struct tg_str tenant_claim)
@@ -328,7 +335,7 @@ static enum tg_jwt_result take_identity(struct tg_jwt *jwt, struct tg_str tenant
         return TG_JWT_CLAIM;
     }
     jwt->client = client_id.len > 0 ? client_id : azp.len > 0 ? azp : jwt->sub;
-    if (jwt->client.len == 0 || is_hook(jwt->client)) {
+    if (jwt->client.len == 0 || is_reserved(jwt->client)) {
         return TG_JWT_CLAIM;
     }
     if (tenant_claim.len > 0) {

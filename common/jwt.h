@@ -13,10 +13,12 @@
 #include "common/str.h"
 
 /*
- * The edge names a webhook's sender `hook:SOURCE`, by the secret that signed. A token whose client
- * begins so would be taken for that sender, so it is refused (TG_JWT_CLAIM).
+ * The edge names a webhook's sender `hook:SOURCE`, by the secret that signed; `tallygate` on the
+ * machine itself is `cli:USER`. A token whose client begins so would be taken for that sender or
+ * that person, so it is refused (TG_JWT_CLAIM).
  */
 #define TG_HOOK_CLIENT_PREFIX "hook:"
+#define TG_CLI_CLIENT_PREFIX "cli:"
 
 enum tg_jwt_result {
     TG_JWT_OK,
@@ -30,8 +32,8 @@ enum tg_jwt_result {
     TG_JWT_NOT_YET, /* nbf in the future */
     TG_JWT_TYP,     /* typ required and other; crit present */
     TG_JWT_CLAIM,   /* a claim of the wrong type or form (sub not a string, exp not a number, tenant
-                       not a name ...), none of client_id, azp, sub, or the client begins with
-                       TG_HOOK_CLIENT_PREFIX */
+                       not a name ...), none of client_id, azp, sub, or the client begins with a
+                       prefix above */
     TG_JWT_INTERNAL /* out of memory */
 };
 

@@ -57,6 +57,19 @@ bool tg_str_is_printable(struct tg_str s, size_t max)
     return true;
 }
 
+bool tg_str_is_line(struct tg_str s, size_t max)
+{
+    if (s.len == 0 || s.len > max) {
+        return false;
+    }
+    for (size_t i = 0; i < s.len; i++) {
+        if (s.data[i] < 0x20 || s.data[i] == 0x7f) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool tg_str_copy(struct tg_str s, char *out, size_t out_size)
 {
     if (s.len >= out_size) {

@@ -36,6 +36,9 @@ bool tg_str_is_name(struct tg_str s, size_t max);
 /* Every byte is printable ASCII (0x21..0x7e, plus 0x20 inside) and 1 <= len <= max. */
 bool tg_str_is_printable(struct tg_str s, size_t max);
 
+/* No control byte (0x00..0x1f, 0x7f) and 1 <= len <= max: one line of text in any encoding. */
+bool tg_str_is_line(struct tg_str s, size_t max);
+
 /* Copies into out and ends with NUL; false, out untouched, if it does not fit. */
 bool tg_str_copy(struct tg_str s, char *out, size_t out_size);
 

@@ -21,7 +21,7 @@
 enum tg_control_kind {
     TG_CONTROL_DESTINATIONS, /* list: result {"destinations": [...]} */
     TG_CONTROL_PAUSE,        /* .name, .reason */
-    TG_CONTROL_RESUME        /* .name */
+    TG_CONTROL_RESUME        /* .name, .reason */
 };
 
 struct tg_control {

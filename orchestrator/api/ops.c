@@ -37,7 +37,7 @@ static struct tg_control *new_control(const struct tg_api_request *rq, enum tg_c
         tg_reply_problem(out, TG_PROBLEM_INTERNAL, rq->correlation_id, "out of memory");
         return NULL;
     }
-    if (!tg_str_copy(rq->tenant, c->tenant, sizeof(c->tenant)) || rq->client.len == 0 ||
+    if (!tg_str_copy(rq->tenant, c->tenant, sizeof(c->tenant)) || !tg_str_is_line(rq->client, TG_CLIENT_MAX_BYTES) ||
         !tg_str_copy(rq->client, c->actor, sizeof(c->actor))) {
         tg_control_drop(c);
         tg_reply_problem(out, TG_PROBLEM_TENANT_MISSING, rq->correlation_id,
@@ -150,9 +150,10 @@ static bool read_reason(const struct tg_api_request *rq, struct tg_control *c, s
     }
     reason = json_string_value(json_object_get(c->body, "reason"));
     if (json_object_size(c->body) != (reason != NULL ? 1 : 0) ||
-        (reason != NULL && !tg_str_copy(tg_str_of(reason), c->reason, sizeof(c->reason)))) {
+        (reason != NULL && (!tg_str_is_line(tg_str_of(reason), TG_REASON_MAX_BYTES) ||
+                            !tg_str_copy(tg_str_of(reason), c->reason, sizeof(c->reason))))) {
         tg_reply_problem(out, TG_PROBLEM_BODY_INVALID, rq->correlation_id,
-                         "the only member taken is `reason`, a text of at most %d bytes",
+                         "the only member taken is `reason`, one line of 1 to %d bytes",
                          TG_REASON_MAX_BYTES);
         return false;
     }

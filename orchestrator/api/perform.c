@@ -87,7 +87,7 @@ static void change(const struct tg_performer *p, const struct tg_config_destinat
         *w = (struct pending){.p = p, .d = d, .c = c};
         rc = c->kind == TG_CONTROL_PAUSE
                  ? tg_dispatch_pause(p->dispatch, d->index, c->actor, c->reason, on_changed, w)
-                 : tg_dispatch_resume(p->dispatch, d->index, c->actor, on_changed, w);
+                 : tg_dispatch_resume(p->dispatch, d->index, c->actor, c->reason, on_changed, w);
     }
     if (rc != 0) {
         free(w);

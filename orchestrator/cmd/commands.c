@@ -25,7 +25,7 @@ static const struct tg_command commands[] = {
     {"destinations", "what the running process says of its destinations; hold or release one",
      "destinations list [-c FILE] [--tenant TENANT] [--json]\n"
      "destinations pause [-c FILE] [--tenant TENANT] [--reason TEXT] [--json] NAME\n"
-     "destinations resume [-c FILE] [--tenant TENANT] [--json] NAME\n",
+     "destinations resume [-c FILE] [--tenant TENANT] [--reason TEXT] [--json] NAME\n",
      tg_cmd_destinations},
     {"audit", "verify the audit chain, write a signed checkpoint",
      "audit verify [-c FILE] [--public-key FILE] [--json]\n"

@@ -182,7 +182,7 @@ static void on_turn(uv_prepare_t *prepare)
     tg_holds_turn(d->holds);
     publish(d);
     if (d->stopping && tg_engine_is_quiet(d->engine) && tg_marks_is_empty(d->marks) &&
-        tg_holds_is_quiet(d->holds)) {
+        tg_holds_is_quiet(d->holds) && d->changes_out == 0) {
         close_connectors(d);
         return;
     }

@@ -85,7 +85,7 @@ struct tg_dispatch_pause {
 int tg_dispatch_pause(struct tg_dispatch *d, uint32_t destination, const char *actor,
                       const char *reason, void (*done)(void *arg), void *arg);
 int tg_dispatch_resume(struct tg_dispatch *d, uint32_t destination, const char *actor,
-                       void (*done)(void *arg), void *arg);
+                       const char *reason, void (*done)(void *arg), void *arg);
 const struct tg_dispatch_pause *tg_dispatch_paused(const struct tg_dispatch *d,
                                                    uint32_t destination);
 

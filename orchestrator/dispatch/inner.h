@@ -31,6 +31,7 @@ struct tg_target {
     int64_t after; /* postings up to this id were loaded */
     bool more;     /* there may be postings behind it */
     struct tg_dispatch_pause pause;
+    uint64_t paused_serial, resumed_serial; /* the newest change of each kind that was submitted */
 };
 
 struct tg_holds;
@@ -59,6 +60,8 @@ struct tg_dispatch {
     size_t behind_count;
     struct tg_idset cancelled; /* by intake, not yet committed: not to be loaded nor released */
     struct tg_holds *holds;
+    uint64_t change_serial; /* of pause.c: counts changes submitted */
+    size_t changes_out;     /* submitted and not on disk */
     void (*listener)(void *arg);
     void *listener_arg;
     uv_prepare_t turn;

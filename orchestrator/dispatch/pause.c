@@ -7,6 +7,9 @@
  *
  * So a destination may send for a moment that a person wanted held, never the other way round: one
  * that was said to be held is held.
+ *
+ * Changes of one destination commit in the order they were asked for. A release lets go at its
+ * commit unless it was held again meanwhile: then the journal holds it too, one commit later.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,6 +21,7 @@ struct change {
     struct tg_dispatch *d;
     uint32_t destination;
     bool paused;
+    uint64_t serial;
     void (*done)(void *arg);
     void *arg;
 };
@@ -35,10 +39,11 @@ static void on_change(void *arg, bool ok, const struct tg_error *err)
     struct change *c = arg;
     struct tg_target *t = &c->d->targets[c->destination];
 
+    c->d->changes_out--;
     if (!ok) {
         tg_dispatch_fail(c->d, err);
     } else {
-        if (!c->paused && t->pause.paused) {
+        if (!c->paused && t->pause.paused && c->serial > t->paused_serial) {
             t->pause.paused = false;
             tell_engine(c->d, c->destination, false);
         }
@@ -55,7 +60,8 @@ static struct change *submit(struct tg_dispatch *d, uint32_t destination, bool p
     struct tg_batch *b = tg_batch_new();
 
     if (c != NULL) {
-        *c = (struct change){.d = d, .destination = destination, .paused = paused};
+        *c = (struct change){
+            .d = d, .destination = destination, .paused = paused, .serial = d->change_serial + 1};
     }
     if (c == NULL || b == NULL || tg_batch_pause(b, destination, paused, actor, reason) != 0 ||
         tg_journal_submit(d->o.journal, b, on_change, c) != 0) {
@@ -63,6 +69,8 @@ static struct change *submit(struct tg_dispatch *d, uint32_t destination, bool p
         free(c);
         return NULL;
     }
+    d->change_serial = c->serial;
+    d->changes_out++;
     return c;
 }
 
@@ -71,13 +79,16 @@ int tg_dispatch_pause(struct tg_dispatch *d, uint32_t destination, const char *a
 {
     struct tg_target *t = &d->targets[destination];
     struct change *c = submit(d, destination, true, actor, reason);
+    bool is_new;
 
     if (c == NULL) {
         return -1;
     }
     c->done = done;
     c->arg = arg;
-    if (!t->pause.paused) {
+    is_new = !t->pause.paused || t->resumed_serial > t->paused_serial;
+    t->paused_serial = c->serial;
+    if (is_new) {
         t->pause.paused = true;
         t->pause.at_ms = tg_dispatch_now_ms();
         (void)snprintf(t->pause.actor, sizeof(t->pause.actor), "%s", actor);
@@ -88,15 +99,16 @@ int tg_dispatch_pause(struct tg_dispatch *d, uint32_t destination, const char *a
 }
 
 int tg_dispatch_resume(struct tg_dispatch *d, uint32_t destination, const char *actor,
-                       void (*done)(void *arg), void *arg)
+                       const char *reason, void (*done)(void *arg), void *arg)
 {
-    struct change *c = submit(d, destination, false, actor, "");
+    struct change *c = submit(d, destination, false, actor, reason);
 
     if (c == NULL) {
         return -1;
     }
     c->done = done;
     c->arg = arg;
+    d->targets[destination].resumed_serial = c->serial;
     return 0;
 }
 

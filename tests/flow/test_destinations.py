@@ -67,13 +67,14 @@ def test_held_and_released(firm):
                     for r in rows}
         stack.wait_for(lambda: shown() == {"erp": ("paused", 5, True),
                                            "payroll": ("running", 0, False)}, 20, "the list")
-        assert ops(firm, c, "POST", "/erp/resume").json()["state"] == "running"
+        assert ops(firm, c, "POST", "/erp/resume", body={"reason": "all clear"}).json()["state"] == "running"
         for event in events:
             assert firm.settled(c, event)["stage"] == "posted"
     assert [r["entry"] for r in firm.labor() if r["entry"] in want] == sorted(want), "in order"
     assert audit(firm, "destination.paused")[-1][0] == "ops-anna"
     assert "month end" in audit(firm, "destination.paused")[-1][2]
     assert audit(firm, "destination.resumed")[-1][0] == "ops-anna"
+    assert "all clear" in audit(firm, "destination.resumed")[-1][2]
 
 
 def test_held_across_a_kill(firm):
@@ -113,7 +114,8 @@ def test_refused(firm, scope, method, path, status, code):
 
 
 @pytest.mark.parametrize("body", ["[]", "{", '{"reason": 7}', '{"reason": "a", "why": "b"}',
-                                  '{"reason": "a", "reason": "b"}', json.dumps({"reason": "x" * 201})])
+                                  '{"reason": "a", "reason": "b"}', '{"reason": ""}',
+                                  r'{"reason": "a\u001b[2J"}', json.dumps({"reason": "x" * 201})])
 def test_bad_reasons(firm, body):
     with firm.client() as c:
         answer = c.post("/v1/ops/destinations/erp/pause", content=body, headers={

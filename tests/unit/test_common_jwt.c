@@ -556,7 +556,8 @@ static void test_identity(void **state)
                                         ",\"sub\":\"s\",\"tenant\":null",
                                         ",\"sub\":\"hook:psa\"",
                                         ",\"sub\":\"s\",\"azp\":\"hook:psa\"",
-                                        ",\"sub\":\"s\",\"azp\":\"a\",\"client_id\":\"hook:\""};
+                                        ",\"sub\":\"s\",\"azp\":\"a\",\"client_id\":\"hook:\"",
+                                        ",\"sub\":\"cli:root\""};
     char name[TG_CLIENT_MAX_BYTES + 2];
     struct tg_jwt jwt;
     char *members;
@@ -568,6 +569,7 @@ static void test_identity(void **state)
     expect_client(",\"client_id\":\"c\"", "c");
     expect_client(",\"sub\":\"hook:psa\",\"client_id\":\"c\"", "c"); /* sub is not the client */
     expect_client(",\"sub\":\"hook\"", "hook");
+    expect_client(",\"sub\":\"client:1\"", "client:1");
     expect_client(",\"sub\":\"my-hook:psa\"", "my-hook:psa");
     expect_client(",\"sub\":\"auth0|5 \xc3\xa9\"", "auth0|5 \xc3\xa9");
     for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {

@@ -371,6 +371,80 @@ static void stopping_leaves_nothing_between(void **state)
     assert_int_equal(csv_lines(), 200);
 }
 
+/* ---- holding a destination ---- */
+
+static void on_changed(void *arg)
+{
+    size_t *n = arg;
+
+    (*n)++;
+}
+
+static void turn(struct rig *g, int rounds)
+{
+    for (int i = 0; i < rounds; i++) {
+        (void)uv_run(&g->loop, UV_RUN_ONCE);
+    }
+}
+
+/* Nothing of it is polled in between: each change is asked for before the last one is on disk. */
+static void changes_that_overtake_each_other(void **state)
+{
+    struct rig *g = *state;
+    uint32_t erp = g->journal->erp;
+    size_t done = 0;
+
+    start(g);
+    for (unsigned last_pauses = 0; last_pauses < 2; last_pauses++) {
+        const struct tg_dispatch_pause *p;
+
+        done = 0;
+        assert_int_equal(tg_dispatch_pause(g->dispatch, erp, "a", "1", on_changed, &done), 0);
+        assert_int_equal(tg_dispatch_resume(g->dispatch, erp, "b", "2", on_changed, &done), 0);
+        assert_int_equal(tg_dispatch_pause(g->dispatch, erp, "c", "3", on_changed, &done), 0);
+        if (last_pauses == 0) {
+            assert_int_equal(tg_dispatch_resume(g->dispatch, erp, "d", "4", on_changed, &done), 0);
+        }
+        while (done < 4 - last_pauses) {
+            turn(g, 1);
+        }
+        p = tg_dispatch_paused(g->dispatch, erp);
+        assert_int_equal(p->paused, last_pauses == 1);
+        assert_int_equal(jt_sql_int(g->journal, "SELECT count(*) FROM pauses"), last_pauses);
+    }
+    assert_string_equal(tg_dispatch_paused(g->dispatch, erp)->actor, "c");
+    assert_int_equal(jt_sql_int(g->journal, "SELECT count(*) FROM pauses WHERE actor = 'c'"), 1);
+    assert_int_equal(jt_sql_int(g->journal, "SELECT count(*) FROM audit WHERE actor = 'b' AND "
+                                            "action = 'destination.resumed' AND detail LIKE "
+                                            "'%2%'"),
+                     2);
+    (void)add(g, 0, 3, PAYLOAD, TG_POSTING_READY, 0);
+    tg_dispatch_kick(g->dispatch);
+    turn(g, 100);
+    assert_int_equal(count_state(g, TG_POSTING_READY), 3);
+    stop(g);
+    start(g);
+    assert_string_equal(tg_dispatch_paused(g->dispatch, erp)->reason, "3");
+    turn(g, 100);
+    assert_int_equal(count_state(g, TG_POSTING_READY), 3);
+    assert_int_equal(tg_dispatch_resume(g->dispatch, erp, "e", "", on_changed, &done), 0);
+    run_until(g, TG_POSTING_POSTED, 3);
+    stop(g);
+}
+
+/* A stop answers who waits for a change. */
+static void a_stop_waits_for_changes(void **state)
+{
+    struct rig *g = *state;
+    size_t done = 0;
+
+    start(g);
+    assert_int_equal(tg_dispatch_pause(g->dispatch, g->journal->erp, "a", "", on_changed, &done),
+                     0);
+    stop(g);
+    assert_int_equal(done, 1);
+}
+
 static void a_wrong_connector_is_named(void **state)
 {
     struct rig *g = *state;
@@ -449,6 +523,8 @@ int main(void)
         T(what_is_on_its_way_or_posted_cannot_be_cancelled),
         T(a_retry_that_waits_can_be_cancelled),
         T(stopping_leaves_nothing_between),
+        T(changes_that_overtake_each_other),
+        T(a_stop_waits_for_changes),
         T(a_wrong_connector_is_named),
         cmocka_unit_test(rows_come_and_go),
     };
