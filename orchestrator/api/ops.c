@@ -37,7 +37,8 @@ static struct tg_control *new_control(const struct tg_api_request *rq, enum tg_c
         tg_reply_problem(out, TG_PROBLEM_INTERNAL, rq->correlation_id, "out of memory");
         return NULL;
     }
-    if (!tg_str_copy(rq->tenant, c->tenant, sizeof(c->tenant)) || !tg_str_is_line(rq->client, TG_CLIENT_MAX_BYTES) ||
+    if (!tg_str_copy(rq->tenant, c->tenant, sizeof(c->tenant)) ||
+        !tg_str_is_line(rq->client, TG_CLIENT_MAX_BYTES) ||
         !tg_str_copy(rq->client, c->actor, sizeof(c->actor))) {
         tg_control_drop(c);
         tg_reply_problem(out, TG_PROBLEM_TENANT_MISSING, rq->correlation_id,

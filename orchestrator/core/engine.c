@@ -72,10 +72,13 @@ static void uncount_attempt(struct tg_posting *p)
 
 void tg_engine_take_back(struct tg_engine *e, struct tg_posting *p)
 {
-    tg_breaker_withdrawn(&e->destinations[p->destination].breaker);
+    struct tg_account *a = tg_engine_account(e, p->destination);
+    const int64_t until_ms = tg_limiter_blocked_until_ms(&a->limiter, e->now_ms);
+
+    tg_breaker_withdrawn(&a->breaker);
     tg_engine_release_slot(e, p);
     uncount_attempt(p);
-    try_later(e, p, 0);
+    try_later(e, p, until_ms != 0 ? until_ms - e->now_ms : 0);
 }
 
 /* All its marks are on disk. */
@@ -84,7 +87,8 @@ static void settled(struct tg_engine *e, struct tg_posting *p)
     switch (p->state) {
     case TG_POSTING_SENT:
         /* A commit so late that the destination may have forgotten the key; or a later version
-         * came before the first byte. */
+         * came before the first byte. A pause that was asked for meanwhile is seen where SEND is
+         * written (hold_back). */
         if (p->doubt ? !tg_engine_resend_is_safe(e, p) : p->superseded) {
             tg_engine_take_back(e, p);
         } else {
@@ -178,12 +182,14 @@ static int on_loaded(struct tg_engine *e, const struct tg_engine_posting *from)
 /* What an answer says about the destination's health, whatever it says about the posting. */
 static void note_health(struct tg_engine *e, struct tg_destination *d, enum tg_outcome outcome)
 {
+    struct tg_account *a = &e->accounts[d->account];
+
     switch (outcome) {
     case TG_OUTCOME_DOWN:
-        tg_breaker_failure(&d->breaker, e->now_ms);
+        tg_breaker_failure(&a->breaker, e->now_ms);
         return;
     case TG_OUTCOME_IN_DOUBT:
-        tg_breaker_unclear(&d->breaker, e->now_ms);
+        tg_breaker_unclear(&a->breaker, e->now_ms);
         return;
     case TG_OUTCOME_POSTED:
     case TG_OUTCOME_REJECTED:
@@ -191,13 +197,17 @@ static void note_health(struct tg_engine *e, struct tg_destination *d, enum tg_o
     case TG_OUTCOME_THROTTLED:
         break;
     }
-    if (d->breaker.state != TG_BREAKER_CLOSED) {
-        d->ramp = 1; /* back after an outage: not all at once */
+    if (a->breaker.state != TG_BREAKER_CLOSED) {
+        a->ramp = 1; /* back after an outage: not all at once */
     }
-    tg_breaker_success(&d->breaker);
-    if (d->ramp < d->is.concurrency) {
+    tg_breaker_success(&a->breaker);
+    if (a->ramp < a->concurrency) {
+        a->ramp++;
+    }
+    if (d->ramp < a->concurrency) {
         d->ramp++;
     }
+    tg_engine_touch(e, d);
 }
 
 static void on_rejected(struct tg_engine *e, struct tg_posting *p)
@@ -242,11 +252,10 @@ static int64_t wait_delay_ms(struct tg_engine *e, struct tg_posting *p, int64_t 
 /* The destination could not or would not take it now: waits, and uses up no attempt. */
 static void on_not_now(struct tg_engine *e, struct tg_posting *p, const struct tg_engine_event *ev)
 {
-    struct tg_destination *d = &e->destinations[p->destination];
     const int64_t wait_ms = wait_delay_ms(e, p, ev->retry_after_ms);
 
     if (ev->outcome == TG_OUTCOME_THROTTLED) {
-        tg_limiter_block(&d->limiter, e->now_ms + wait_ms);
+        tg_engine_block(e, p->destination, e->now_ms + wait_ms, ev->retry_after_ms > 0);
     }
     uncount_attempt(p);
     try_later(e, p, wait_ms);
@@ -300,20 +309,19 @@ static enum tg_outcome health_of(enum tg_lookup lookup)
 
 static int on_lookup(struct tg_engine *e, struct tg_posting *p, const struct tg_engine_event *ev)
 {
-    struct tg_destination *d = &e->destinations[p->destination];
     const enum tg_lookup lookup = ev->lookup;
 
     if (p->phase != TG_PHASE_LOOKING) {
         return -1;
     }
     tg_engine_release_slot(e, p);
-    note_health(e, d, health_of(lookup));
+    note_health(e, &e->destinations[p->destination], health_of(lookup));
     if (lookup == TG_LOOKUP_DOWN || lookup == TG_LOOKUP_THROTTLED) {
         const bool throttled = lookup == TG_LOOKUP_THROTTLED;
 
         p->due_ms = e->now_ms + wait_delay_ms(e, p, throttled ? ev->retry_after_ms : 0);
         if (throttled) {
-            tg_limiter_block(&d->limiter, p->due_ms);
+            tg_engine_block(e, p->destination, p->due_ms, ev->retry_after_ms > 0);
         }
         tg_engine_wait(e, p);
         return 0;
@@ -387,6 +395,23 @@ static int on_pause(struct tg_engine *e, uint32_t destination, bool paused)
     return 0;
 }
 
+/* What it asked for before the restart, on this clock: one that said so in the future was set back
+ * by at least that much since. */
+static int on_block(struct tg_engine *e, const struct tg_engine_event *ev)
+{
+    const int64_t ahead_ms = ev->said_ms > e->now_ms ? ev->said_ms - e->now_ms : 0;
+    const int64_t longest_ms = e->now_ms + TG_RETRY_AFTER_MAX_MS;
+    const int64_t until_ms = ev->until_ms - ahead_ms;
+
+    if (ev->destination >= e->destination_count) {
+        return -1;
+    }
+    if (until_ms > e->now_ms) {
+        tg_engine_block(e, ev->destination, until_ms < longest_ms ? until_ms : longest_ms, false);
+    }
+    return 0;
+}
+
 static int apply(struct tg_engine *e, const struct tg_engine_event *ev)
 {
     struct tg_posting *p;
@@ -398,6 +423,8 @@ static int apply(struct tg_engine *e, const struct tg_engine_event *ev)
         return on_pause(e, ev->destination, true);
     case TG_EV_RESUME:
         return on_pause(e, ev->destination, false);
+    case TG_EV_BLOCK:
+        return on_block(e, ev);
     case TG_EV_TICK:
         return 0;
     case TG_EV_MARKED:
@@ -474,17 +501,17 @@ size_t tg_engine_room(const struct tg_engine *e, uint32_t destination)
 int64_t tg_engine_wake_ms(const struct tg_engine *e)
 {
     const struct tg_heap_node *posting = tg_heap_top(&e->timers);
-    const struct tg_heap_node *destination = tg_heap_top(&e->destination_timers);
+    const struct tg_heap_node *account = tg_heap_top(&e->account_timers);
     int64_t wake_ms = INT64_MAX;
 
-    if (e->emit_first != TG_NO_POSTING) {
+    if (e->emit_first != TG_NO_POSTING || e->block_first != TG_NO_POSTING) {
         return e->now_ms;
     }
     if (posting != NULL) {
         wake_ms = posting->key;
     }
-    if (destination != NULL && destination->key < wake_ms) {
-        wake_ms = destination->key;
+    if (account != NULL && account->key < wake_ms) {
+        wake_ms = account->key;
     }
     return wake_ms;
 }
@@ -504,14 +531,17 @@ void tg_engine_destination_stats(const struct tg_engine *e, uint32_t destination
     out->retry = d->in_state[TG_POSTING_RETRY];
     out->in_doubt = d->in_state[TG_POSTING_IN_DOUBT];
     out->marking = d->in_phase[TG_PHASE_MARKING] + d->in_phase[TG_PHASE_EMIT];
-    out->breaker = d->breaker.state;
+    out->breaker = e->accounts[d->account].breaker.state;
     out->paused = d->paused;
+    out->blocked_until_ms =
+        tg_limiter_blocked_until_ms(&e->accounts[d->account].limiter, e->now_ms);
 }
 
 bool tg_engine_is_quiet(const struct tg_engine *e)
 {
-    return e->in_phase[TG_PHASE_EMIT] == 0 && e->in_phase[TG_PHASE_MARKING] == 0 &&
-           e->in_phase[TG_PHASE_FLIGHT] == 0 && e->in_phase[TG_PHASE_LOOKING] == 0;
+    return e->block_first == TG_NO_POSTING && e->in_phase[TG_PHASE_EMIT] == 0 &&
+           e->in_phase[TG_PHASE_MARKING] == 0 && e->in_phase[TG_PHASE_FLIGHT] == 0 &&
+           e->in_phase[TG_PHASE_LOOKING] == 0;
 }
 
 void tg_engine_drain(struct tg_engine *e)

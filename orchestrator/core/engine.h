@@ -13,8 +13,15 @@
  *   - every open posting has a timer, is in flight, waits for a mark, or waits for its
  *     destination's turn: tg_engine_check proves it.
  *
- * Within a destination turns go by id, look-ups before sends. After a pause or an outage slots come
- * back one by one. Destinations share the memory in equal windows, so none starves another.
+ * Within a destination turns go by id, look-ups before sends. Destinations of one account share its
+ * limiter, its breaker and its slots, and take turns: one send or look-up each, round and round.
+ * After a pause a destination's slots come back one by one, after an outage the account's.
+ * Destinations share the memory in equal windows, so none starves another.
+ *
+ * A pause that a destination asks for (429 with Retry-After) is the whole account's. Once it is
+ * heard nothing is sent or looked up there before it is over: what was marked sent and has not gone
+ * is taken back. It is told to the shell (TG_ACT_BLOCK), which keeps it, and after a restart feeds
+ * it back (TG_EV_BLOCK) before it loads.
  *
  * The wall clock may jump. Forward: everything due comes at once. Back: all that waits moves back
  * with it, so nobody waits for the length of the jump. The engine sees a jump against the time of
@@ -41,8 +48,11 @@ struct tg_engine_destination {
      * Shorter than the destination's own by the clock's error, the longest a send takes, and the
      * longest time between two steps: a clock set back loses that much. */
     int64_t idempotency_ttl_ms;
-    unsigned concurrency; /* 1..TG_DEST_CONCURRENCY_MAX */
-    struct tg_rate rate;  /* capacity 0: none */
+    unsigned concurrency; /* of its account, 1..TG_DEST_CONCURRENCY_MAX */
+    struct tg_rate rate;  /* of its account; capacity 0: none */
+    /* 0: an account of its own. Destinations with the same number share one; concurrency and rate
+     * are then those of the first of them. */
+    uint32_t account;
 };
 
 /* A posting as the journal holds it. */
@@ -81,6 +91,7 @@ enum tg_engine_event_kind {
     TG_EV_CANCEL,  /* .id: superseded by a later version; see below */
     TG_EV_PAUSE,   /* .destination: holds, drops nothing; what is marked sent still goes */
     TG_EV_RESUME,  /* .destination */
+    TG_EV_BLOCK,   /* .destination .until_ms .said_ms: a pause it asked for, found at a start */
     TG_EV_TICK     /* time passed */
 };
 
@@ -100,12 +111,15 @@ struct tg_engine_event {
     enum tg_outcome outcome;
     enum tg_lookup lookup;
     int64_t retry_after_ms;
+    int64_t until_ms, said_ms;
 };
 
 enum tg_action_kind {
     TG_ACT_MARK,   /* make durable: .id goes .from -> .state, .attempt, .due_ms; then feed MARKED */
     TG_ACT_SEND,   /* .id: first byte may go */
     TG_ACT_LOOKUP, /* .id: ask the destination for its key */
+    TG_ACT_BLOCK,  /* .destination asked for a pause until .due_ms: make durable; no MARKED. No .id
+                    */
     TG_ACT_FORGET  /* .id: the engine no longer holds it (final, or handed to a person) */
 };
 
@@ -126,7 +140,7 @@ struct tg_action {
     enum tg_posting_state from;  /* MARK */
     enum tg_posting_state state; /* MARK: to */
     unsigned attempt;
-    int64_t due_ms;        /* MARK to RETRY or IN_DOUBT; else 0 */
+    int64_t due_ms;        /* MARK to RETRY or IN_DOUBT, BLOCK; else 0 */
     const char *exception; /* MARK to EXCEPTION: code of conf/catalogue.yaml, static */
 };
 
@@ -139,8 +153,9 @@ struct tg_actions {
  *
  *   POSTED     posted
  *   REJECTED   rejected, exception destination_rejected (in doubt before: looked up, not re-sent)
- *   RETRY      retry with backoff; after TG_RETRY_ATTEMPTS_MAX exception attempts_used_up
- *   THROTTLED  retry after retry_after_ms, the whole destination waits; no attempt used up
+ *   RETRY      retry with backoff, or after a retry_after_ms, which is for this posting alone;
+ *              after TG_RETRY_ATTEMPTS_MAX exception attempts_used_up
+ *   THROTTLED  retry after retry_after_ms, the whole account waits; no attempt used up
  *   DOWN       retry soon, counts for the breaker; no attempt used up, so it may go on for ever
  *   IN_DOUBT   in_doubt, looked up after a while (dedupe NONE: exception outcome_unknown at once)
  *
@@ -149,7 +164,7 @@ struct tg_actions {
  *              and attempts are left; otherwise as UNKNOWN, since it may still land or show
  *   UNKNOWN    looked up again with backoff; after TG_LOOKUP_ATTEMPTS_MAX exception outcome_unknown
  *   DOWN       looked up again with backoff, counts for the breaker, uses up no look-up
- *   THROTTLED  looked up again after retry_after_ms, the whole destination waits; likewise
+ *   THROTTLED  looked up again after retry_after_ms, the whole account waits; likewise
  */
 
 /* seed: for jitter. n (at most TG_ENGINE_DESTINATIONS_MAX) destinations, copied. NULL: out of
@@ -183,11 +198,12 @@ int64_t tg_engine_wake_ms(const struct tg_engine *e);
 
 struct tg_engine_stats {
     size_t open;
-    size_t in_flight;       /* sends and look-ups that are out */
-    size_t retry, in_doubt; /* by state */
-    size_t marking;         /* wait for the journal */
-    enum tg_breaker_state breaker;
+    size_t in_flight;              /* sends and look-ups that are out */
+    size_t retry, in_doubt;        /* by state */
+    size_t marking;                /* wait for the journal */
+    enum tg_breaker_state breaker; /* its account's */
     bool paused;
+    int64_t blocked_until_ms; /* its account was asked to wait; 0: it was not, or that is over */
 };
 void tg_engine_destination_stats(const struct tg_engine *e, uint32_t destination,
                                  struct tg_engine_stats *out);

@@ -3,7 +3,7 @@
 #include "core/engine_parts.h"
 
 struct tally {
-    size_t open, slots;
+    size_t open, slots; /* of a destination */
     size_t in_phase[TG_PHASE_COUNT];
     size_t in_state[TG_POSTING_STATE_COUNT];
 };
@@ -113,16 +113,13 @@ static int check_destination(const struct tg_engine *e, const struct tg_destinat
                              const struct tally *t, struct tg_error *err)
 {
     const size_t index = (size_t)(d - e->destinations);
-    const bool waiting = d->turns.count + d->asks.count > 0;
-    const bool probing = d->breaker.state == TG_BREAKER_HALF_OPEN && d->breaker.probe_out;
-    const bool full = d->slots >= d->is.concurrency || d->slots >= d->ramp;
 
     if (t->open != d->open || t->slots != d->slots) {
         return tg_error_set(err, "destination %zu counts %zu open and %u slots, there are %zu, %zu",
                             index, d->open, d->slots, t->open, t->slots);
     }
-    if (d->open > e->window || d->slots > d->is.concurrency) {
-        return tg_error_set(err, "destination %zu is over its window or its concurrency", index);
+    if (d->account >= e->account_count || d->open > e->window) {
+        return tg_error_set(err, "destination %zu has no account, or is over its window", index);
     }
     for (size_t i = 0; i < TG_PHASE_COUNT; i++) {
         if (t->in_phase[i] != d->in_phase[i]) {
@@ -137,14 +134,69 @@ static int check_destination(const struct tg_engine *e, const struct tg_destinat
     if (!tg_heap_is_sound(&d->turns) || !tg_heap_is_sound(&d->asks)) {
         return tg_error_set(err, "destination %zu has its turns out of order", index);
     }
-    if (d->timer.pos != TG_HEAP_NONE && !is_in(&e->destination_timers, &d->timer)) {
-        return tg_error_set(err, "destination %zu has a timer that is not set", index);
-    }
-    /* Somebody waits for this destination: then something must bring it back. */
-    if (waiting && !d->paused && !e->draining && !d->dirty && d->timer.pos == TG_HEAP_NONE &&
-        !(d->slots > 0 && (full || probing))) {
-        return tg_error_set(err, "destination %zu has postings waiting that nothing will wake",
+    /* Whatever else keeps it from going on is a pause, or an answer of its own that is to come. */
+    if (tg_destination_may_go(d) && !d->queued) {
+        return tg_error_set(err, "destination %zu may go on and is not in its account's queue",
                             index);
+    }
+    return 0;
+}
+
+/* The queue is one list, and holds who says so. */
+static int check_queue(const struct tg_engine *e, const struct tg_account *a, size_t queued,
+                       struct tg_error *err)
+{
+    const size_t index = (size_t)(a - e->accounts);
+    uint32_t last = TG_NO_POSTING;
+    size_t n = 0;
+
+    for (uint32_t i = a->queue_first; i != TG_NO_POSTING && n <= e->destination_count;
+         i = e->destinations[i].next_queued) {
+        if (!e->destinations[i].queued || e->destinations[i].account != index) {
+            return tg_error_set(err, "account %zu has destination %u in its queue", index, i);
+        }
+        last = i;
+        n++;
+    }
+    if (n != queued || last != a->queue_last) {
+        return tg_error_set(err, "account %zu has %zu destinations queued, %zu are in the list",
+                            index, queued, n);
+    }
+    return 0;
+}
+
+static int check_account(const struct tg_engine *e, const struct tg_account *a,
+                         struct tg_error *err)
+{
+    const uint32_t index = (uint32_t)(a - e->accounts);
+    const bool probing = a->breaker.state == TG_BREAKER_HALF_OPEN && a->breaker.probe_out;
+    const bool full = a->slots >= tg_account_slots_usable(a);
+    size_t slots = 0, queued = 0;
+    bool waiting = false;
+
+    for (size_t i = 0; i < e->destination_count; i++) {
+        const struct tg_destination *d = &e->destinations[i];
+
+        if (d->account == index) {
+            slots += d->slots;
+            queued += d->queued ? 1 : 0;
+            waiting = waiting || tg_destination_may_go(d);
+        }
+    }
+    if (slots != a->slots || a->slots > a->concurrency) {
+        return tg_error_set(err, "account %u counts %u slots of %u, there are %zu", index, a->slots,
+                            a->concurrency, slots);
+    }
+    if (check_queue(e, a, queued, err) != 0) {
+        return -1;
+    }
+    if (a->timer.pos != TG_HEAP_NONE && !is_in(&e->account_timers, &a->timer)) {
+        return tg_error_set(err, "account %u has a timer that is not set", index);
+    }
+    /* Somebody waits for this account: then something must bring it back. */
+    if (waiting && !e->draining && !a->dirty && a->timer.pos == TG_HEAP_NONE &&
+        !(a->slots > 0 && (full || probing))) {
+        return tg_error_set(err, "account %u has postings waiting that nothing will wake", index);
     }
     return 0;
 }
@@ -164,7 +216,7 @@ static int check_lists(const struct tg_engine *e, struct tg_error *err)
         return tg_error_set(err, "%zu postings are to be written, %zu are in the list",
                             e->in_phase[TG_PHASE_EMIT], emits);
     }
-    if (!tg_heap_is_sound(&e->timers) || !tg_heap_is_sound(&e->destination_timers)) {
+    if (!tg_heap_is_sound(&e->timers) || !tg_heap_is_sound(&e->account_timers)) {
         return tg_error_set(err, "the timers are out of order");
     }
     return 0;
@@ -202,6 +254,11 @@ int tg_engine_check(const struct tg_engine *e, int64_t now_ms, struct tg_error *
             t.in_state[p->state]++;
         }
         if (check_destination(e, &e->destinations[k], &t, err) != 0) {
+            return -1;
+        }
+    }
+    for (size_t k = 0; k < e->account_count; k++) {
+        if (check_account(e, &e->accounts[k], err) != 0) {
             return -1;
         }
     }

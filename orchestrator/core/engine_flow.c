@@ -51,21 +51,88 @@ void tg_engine_emit_first(struct tg_engine *e, struct tg_posting *p, enum tg_act
     e->emit_first = index;
 }
 
-void tg_engine_touch(struct tg_engine *e, struct tg_destination *d)
+struct tg_account *tg_engine_account(const struct tg_engine *e, uint32_t destination)
+{
+    return &e->accounts[e->destinations[destination].account];
+}
+
+unsigned tg_account_slots_usable(const struct tg_account *a)
+{
+    return a->ramp < a->concurrency ? a->ramp : a->concurrency;
+}
+
+bool tg_destination_may_go(const struct tg_destination *d)
+{
+    return d->turns.count + d->asks.count > 0 && !d->paused && d->slots < d->ramp;
+}
+
+static void join_queue(struct tg_engine *e, struct tg_account *a, struct tg_destination *d)
 {
     const uint32_t index = (uint32_t)(d - e->destinations);
 
-    if (d->dirty) {
+    d->queued = true;
+    d->next_queued = TG_NO_POSTING;
+    if (a->queue_last == TG_NO_POSTING) {
+        a->queue_first = index;
+    } else {
+        e->destinations[a->queue_last].next_queued = index;
+    }
+    a->queue_last = index;
+}
+
+/* The first of the queue. */
+static void leave_queue(struct tg_engine *e, struct tg_account *a)
+{
+    struct tg_destination *d = &e->destinations[a->queue_first];
+
+    a->queue_first = d->next_queued;
+    if (a->queue_first == TG_NO_POSTING) {
+        a->queue_last = TG_NO_POSTING;
+    }
+    d->queued = false;
+}
+
+static void touch_account(struct tg_engine *e, struct tg_account *a)
+{
+    const uint32_t index = (uint32_t)(a - e->accounts);
+
+    if (a->dirty) {
         return;
     }
-    d->dirty = true;
-    d->next_dirty = TG_NO_POSTING;
+    a->dirty = true;
+    a->next_dirty = TG_NO_POSTING;
     if (e->dirty_last == TG_NO_POSTING) {
         e->dirty_first = index;
     } else {
-        e->destinations[e->dirty_last].next_dirty = index;
+        e->accounts[e->dirty_last].next_dirty = index;
     }
     e->dirty_last = index;
+}
+
+void tg_engine_touch(struct tg_engine *e, struct tg_destination *d)
+{
+    struct tg_account *a = &e->accounts[d->account];
+
+    if (!d->queued && tg_destination_may_go(d)) {
+        join_queue(e, a, d);
+    }
+    touch_account(e, a);
+}
+
+void tg_engine_block(struct tg_engine *e, uint32_t destination, int64_t until_ms, bool told)
+{
+    struct tg_account *a = tg_engine_account(e, destination);
+
+    if (!tg_limiter_block(&a->limiter, until_ms) || !told) {
+        return;
+    }
+    if (!a->block_untold) {
+        a->block_untold = true;
+        a->next_block = e->block_first;
+        e->block_first = (uint32_t)(a - e->accounts);
+    }
+    a->block_destination = destination;
+    a->block_until_ms = until_ms;
 }
 
 void tg_engine_enqueue(struct tg_engine *e, struct tg_posting *p)
@@ -98,6 +165,7 @@ void tg_engine_release_slot(struct tg_engine *e, struct tg_posting *p)
 
     p->slot = false;
     d->slots--;
+    e->accounts[d->account].slots--;
     tg_engine_touch(e, d);
 }
 
@@ -122,11 +190,6 @@ bool tg_engine_resend_is_safe(const struct tg_engine *e, const struct tg_posting
     return false;
 }
 
-static unsigned slots_usable(const struct tg_destination *d)
-{
-    return d->ramp < d->is.concurrency ? d->ramp : d->is.concurrency;
-}
-
 /* The marks [ready,] sent. */
 static void begin_send(struct tg_engine *e, struct tg_posting *p)
 {
@@ -144,37 +207,63 @@ static void begin_send(struct tg_engine *e, struct tg_posting *p)
 }
 
 /*
- * Who is next at a destination; NULL: nobody waits. Look-ups first. Only the probe of a breaker
+ * Who is next at a destination where somebody waits. Look-ups first. Only the probe of a breaker
  * takes turns: where sends work and look-ups do not, a send must be able to close it.
  */
-static struct tg_posting *next_turn(const struct tg_destination *d, bool *is_lookup)
+static struct tg_posting *next_turn(const struct tg_account *a, const struct tg_destination *d,
+                                    bool *is_lookup)
 {
     struct tg_heap_node *ask = tg_heap_top(&d->asks);
     struct tg_heap_node *turn = tg_heap_top(&d->turns);
-    const bool turn_first = d->breaker.state != TG_BREAKER_CLOSED && d->probe_was_lookup;
+    const bool turn_first = a->breaker.state != TG_BREAKER_CLOSED && a->probe_was_lookup;
 
     *is_lookup = ask != NULL && (turn == NULL || !turn_first);
-    if (*is_lookup) {
-        return ask->owner;
+    return *is_lookup ? ask->owner : turn->owner;
+}
+
+/* The limits let the posting through. */
+static void begin(struct tg_engine *e, struct tg_account *a, struct tg_destination *d,
+                  struct tg_posting *p, bool is_lookup)
+{
+    tg_breaker_started(&a->breaker);
+    tg_heap_remove(is_lookup ? &d->asks : &d->turns, &p->node);
+    p->slot = true;
+    d->slots++;
+    a->slots++;
+    a->probe_was_lookup = is_lookup;
+    leave_queue(e, a);
+    if (tg_destination_may_go(d)) {
+        join_queue(e, a, d);
     }
-    return turn == NULL ? NULL : turn->owner;
+    if (is_lookup) {
+        tg_engine_emit(e, p, TG_ACT_LOOKUP);
+    } else {
+        begin_send(e, p);
+    }
 }
 
 /*
- * Gives slots to a destination's postings for as long as pause, slots, breaker and limiter allow.
- * Look-ups before sends: what may be owed twice matters more than what is owed once. Where only
- * time is in the way, the destination's timer is set; a slot or a probe that comes back touches it.
+ * Gives an account's slots to its destinations, one each in turn, for as long as slots, breaker and
+ * limiter allow. Look-ups before sends: what may be owed twice matters more than what is owed once.
+ * Where only time is in the way, the timer is set; a slot or a probe that comes back touches it.
  */
-static void run_turns(struct tg_engine *e, struct tg_destination *d)
+static void run_turns(struct tg_engine *e, struct tg_account *a)
 {
     int64_t wake_ms = INT64_MAX;
-    struct tg_posting *p;
-    bool is_lookup;
 
-    if (d->timer.pos != TG_HEAP_NONE) {
-        tg_heap_remove(&e->destination_timers, &d->timer);
+    if (a->timer.pos != TG_HEAP_NONE) {
+        tg_heap_remove(&e->account_timers, &a->timer);
     }
-    while (!d->paused && !e->draining && (p = next_turn(d, &is_lookup)) != NULL) {
+    while (!e->draining && a->queue_first != TG_NO_POSTING) {
+        struct tg_destination *d = &e->destinations[a->queue_first];
+        struct tg_posting *p;
+        bool is_lookup;
+
+        if (!tg_destination_may_go(d)) {
+            leave_queue(e, a); /* whatever lets it go on touches it */
+            continue;
+        }
+        p = next_turn(a, d, &is_lookup);
         if (!is_lookup && p->state == TG_POSTING_IN_DOUBT && !tg_engine_resend_is_safe(e, p)) {
             /* It waited so long that the destination forgot the key. */
             tg_heap_remove(&d->turns, &p->node);
@@ -182,29 +271,20 @@ static void run_turns(struct tg_engine *e, struct tg_destination *d)
             tg_engine_emit(e, p, TG_ACT_MARK);
             continue;
         }
-        if (d->slots >= slots_usable(d)) {
+        if (a->slots >= tg_account_slots_usable(a)) {
             break;
         }
-        if (!tg_breaker_allows(&d->breaker, e->now_ms)) {
-            wake_ms = tg_breaker_wake_ms(&d->breaker);
+        if (!tg_breaker_allows(&a->breaker, e->now_ms)) {
+            wake_ms = tg_breaker_wake_ms(&a->breaker);
             break;
         }
-        if (!tg_limiter_take(&d->limiter, e->now_ms, &wake_ms)) {
+        if (!tg_limiter_take(&a->limiter, e->now_ms, &wake_ms)) {
             break;
         }
-        tg_breaker_started(&d->breaker);
-        tg_heap_remove(is_lookup ? &d->asks : &d->turns, &p->node);
-        p->slot = true;
-        d->slots++;
-        d->probe_was_lookup = is_lookup;
-        if (is_lookup) {
-            tg_engine_emit(e, p, TG_ACT_LOOKUP);
-        } else {
-            begin_send(e, p);
-        }
+        begin(e, a, d, p, is_lookup);
     }
     if (wake_ms != INT64_MAX) {
-        tg_heap_push(&e->destination_timers, &d->timer, wake_ms, (int64_t)(d - e->destinations));
+        tg_heap_push(&e->account_timers, &a->timer, wake_ms, (int64_t)(a - e->accounts));
     }
 }
 
@@ -229,10 +309,11 @@ void tg_engine_shift(struct tg_engine *e, int64_t by_ms)
         }
     }
     tg_heap_shift(&e->timers, by_ms);
-    tg_heap_shift(&e->destination_timers, by_ms);
-    for (size_t i = 0; i < e->destination_count; i++) {
-        tg_breaker_shift(&e->destinations[i].breaker, by_ms);
-        tg_limiter_shift(&e->destinations[i].limiter, by_ms);
+    tg_heap_shift(&e->account_timers, by_ms);
+    for (size_t i = 0; i < e->account_count; i++) {
+        tg_breaker_shift(&e->accounts[i].breaker, by_ms);
+        tg_limiter_shift(&e->accounts[i].limiter, by_ms);
+        e->accounts[i].block_until_ms -= by_ms;
     }
 }
 
@@ -250,9 +331,9 @@ static void fire_timers(struct tg_engine *e)
             tg_engine_ask(e, p);
         }
     }
-    while ((top = tg_heap_top(&e->destination_timers)) != NULL && top->key <= e->now_ms) {
-        tg_heap_remove(&e->destination_timers, top);
-        tg_engine_touch(e, top->owner);
+    while ((top = tg_heap_top(&e->account_timers)) != NULL && top->key <= e->now_ms) {
+        tg_heap_remove(&e->account_timers, top);
+        touch_account(e, top->owner);
     }
 }
 
@@ -270,17 +351,25 @@ static struct tg_action *append(struct tg_actions *out, enum tg_action_kind kind
     return a;
 }
 
-/* What was about to go out when draining began. False: it is to be written after all. */
+/*
+ * What was about to go out when draining began, or the destination asked for a pause. False: it is
+ * to be written after all.
+ */
 static bool hold_back(struct tg_engine *e, struct tg_posting *p)
 {
-    if (!e->draining || (p->emit != TG_ACT_SEND && p->emit != TG_ACT_LOOKUP)) {
+    struct tg_account *a = tg_engine_account(e, p->destination);
+
+    if (p->emit != TG_ACT_SEND && p->emit != TG_ACT_LOOKUP) {
+        return false;
+    }
+    if (!e->draining && tg_limiter_blocked_until_ms(&a->limiter, e->now_ms) == 0) {
         return false;
     }
     if (p->emit == TG_ACT_SEND) {
         tg_engine_take_back(e, p);
         return true;
     }
-    tg_breaker_withdrawn(&e->destinations[p->destination].breaker);
+    tg_breaker_withdrawn(&a->breaker);
     tg_engine_release_slot(e, p);
     tg_engine_ask(e, p);
     return true;
@@ -316,6 +405,20 @@ static void write_out(struct tg_engine *e, struct tg_posting *p, struct tg_actio
         (void)append(out, TG_ACT_FORGET, p);
         tg_engine_drop(e, p);
         break;
+    case TG_ACT_BLOCK: /* no posting's */
+        break;
+    }
+}
+
+static void tell_blocks(struct tg_engine *e, struct tg_actions *out)
+{
+    while (e->block_first != TG_NO_POSTING && out->count < TG_ACTIONS_MAX) {
+        struct tg_account *a = &e->accounts[e->block_first];
+
+        e->block_first = a->next_block;
+        a->block_untold = false;
+        out->items[out->count++] = (struct tg_action){
+            .kind = TG_ACT_BLOCK, .destination = a->block_destination, .due_ms = a->block_until_ms};
     }
 }
 
@@ -323,15 +426,16 @@ void tg_engine_run(struct tg_engine *e, struct tg_actions *out)
 {
     fire_timers(e);
     while (e->dirty_first != TG_NO_POSTING) {
-        struct tg_destination *d = &e->destinations[e->dirty_first];
+        struct tg_account *a = &e->accounts[e->dirty_first];
 
-        e->dirty_first = d->next_dirty;
+        e->dirty_first = a->next_dirty;
         if (e->dirty_first == TG_NO_POSTING) {
             e->dirty_last = TG_NO_POSTING;
         }
-        d->dirty = false;
-        run_turns(e, d);
+        a->dirty = false;
+        run_turns(e, a);
     }
+    tell_blocks(e, out);
     while (e->emit_first != TG_NO_POSTING) {
         struct tg_posting *p = &e->pool[e->emit_first];
         const size_t needs = p->emit == TG_ACT_MARK ? p->path_len : 1;

@@ -73,19 +73,38 @@ struct tg_posting {
     unsigned path_len;
 };
 
-struct tg_destination {
-    struct tg_engine_destination is;
+/*
+ * What destinations share: limits, and the queue of those that may go on. A destination joins the
+ * queue when it is touched and may go (tg_destination_may_go); it is taken out at its turn: behind
+ * the others after each send, for good when it may no longer.
+ */
+struct tg_account {
+    unsigned concurrency;
     struct tg_breaker breaker;
     struct tg_limiter limiter;
-    struct tg_heap turns;      /* QUEUED, by id */
-    struct tg_heap asks;       /* ASKING, by id; before turns */
     struct tg_heap_node timer; /* when breaker or limiter may change by time alone */
     uint32_t next_dirty;
-    bool dirty; /* in the list of those to look at in this step */
+    bool dirty;                       /* in the list of those to look at in this step */
+    bool probe_was_lookup;            /* what went out last */
+    unsigned slots;                   /* in use, over its destinations */
+    unsigned ramp;                    /* after an outage: slots usable, one more each answer */
+    uint32_t queue_first, queue_last; /* destinations */
+    bool block_untold;                /* in the list of those whose BLOCK is to be written */
+    uint32_t next_block;
+    uint32_t block_destination; /* of that BLOCK */
+    int64_t block_until_ms;
+};
+
+struct tg_destination {
+    struct tg_engine_destination is;
+    uint32_t account; /* index */
+    uint32_t next_queued;
+    bool queued;          /* in its account's queue */
+    struct tg_heap turns; /* QUEUED, by id */
+    struct tg_heap asks;  /* ASKING, by id; before turns */
     bool paused;
-    bool probe_was_lookup; /* what went out last */
-    unsigned slots;        /* in use */
-    unsigned ramp;         /* after a pause or an outage: slots usable, one more with each answer */
+    unsigned slots; /* in use */
+    unsigned ramp;  /* after a pause: slots usable, one more with each answer */
     size_t open;
     size_t in_phase[TG_PHASE_COUNT];
     size_t in_state[TG_POSTING_STATE_COUNT];
@@ -94,18 +113,21 @@ struct tg_destination {
 struct tg_engine {
     struct tg_destination *destinations;
     size_t destination_count;
+    struct tg_account *accounts;
+    size_t account_count;
     size_t window; /* postings of one destination */
     struct tg_posting *pool;
     uint32_t pool_used; /* never touched beyond */
     uint32_t capacity;
     uint32_t free_first;
     uint32_t emit_first, emit_last;
-    uint32_t dirty_first, dirty_last;
-    uint32_t *table; /* id -> pool index; open addressing */
+    uint32_t dirty_first, dirty_last; /* accounts */
+    uint32_t block_first;             /* accounts whose BLOCK is to be written */
+    uint32_t *table;                  /* id -> pool index; open addressing */
     uint32_t table_mask;
-    struct tg_heap timers;             /* of postings */
-    struct tg_heap destination_timers; /* of destinations */
-    struct tg_heap_node **heap_room;   /* the arrays of all heaps */
+    struct tg_heap timers;           /* of postings */
+    struct tg_heap account_timers;   /* of accounts */
+    struct tg_heap_node **heap_room; /* the arrays of all heaps */
     size_t open;
     size_t in_phase[TG_PHASE_COUNT];
     uint64_t random;
@@ -132,14 +154,21 @@ void tg_engine_tell(struct tg_engine *e, struct tg_posting *p, enum tg_posting_e
 void tg_engine_emit(struct tg_engine *e, struct tg_posting *p, enum tg_action_kind kind);
 /* The same, before all others. */
 void tg_engine_emit_first(struct tg_engine *e, struct tg_posting *p, enum tg_action_kind kind);
+struct tg_account *tg_engine_account(const struct tg_engine *e, uint32_t destination);
+/* Somebody waits there, and nothing of its own is in the way: its account decides. */
+bool tg_destination_may_go(const struct tg_destination *d);
+unsigned tg_account_slots_usable(const struct tg_account *a);
+/* Something changed: it, and its account, are looked at in this step. */
 void tg_engine_touch(struct tg_engine *e, struct tg_destination *d);
+/* It asked for a pause. told: the shell is to keep it. */
+void tg_engine_block(struct tg_engine *e, uint32_t destination, int64_t until_ms, bool told);
 void tg_engine_enqueue(struct tg_engine *e, struct tg_posting *p); /* waits for its turn */
 void tg_engine_ask(struct tg_engine *e, struct tg_posting *p);     /* likewise, for a look-up */
 void tg_engine_wait(struct tg_engine *e, struct tg_posting *p);    /* until due_ms */
 void tg_engine_release_slot(struct tg_engine *e, struct tg_posting *p);
 /* May the same key be sent again after a look-up said absent? */
 bool tg_engine_resend_is_safe(const struct tg_engine *e, const struct tg_posting *p);
-/* Marked sent, but no byte went (engine.c). */
+/* Marked sent, but no byte went (engine.c): due when the account may be asked again. */
 void tg_engine_take_back(struct tg_engine *e, struct tg_posting *p);
 /* The clock was set back by so much (or, < 0, it was not after all): what waits moves with it. */
 void tg_engine_shift(struct tg_engine *e, int64_t by_ms);

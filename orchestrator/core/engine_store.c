@@ -24,22 +24,72 @@ static size_t window_for(size_t destinations)
     return share < TG_DEST_WINDOW_MAX ? share : TG_DEST_WINDOW_MAX;
 }
 
+static void account_init(struct tg_account *a, const struct tg_engine_destination *is)
+{
+    a->concurrency = is->concurrency;
+    if (a->concurrency < 1) {
+        a->concurrency = 1;
+    } else if (a->concurrency > TG_DEST_CONCURRENCY_MAX) {
+        a->concurrency = TG_DEST_CONCURRENCY_MAX;
+    }
+    a->ramp = a->concurrency;
+    tg_breaker_init(&a->breaker);
+    tg_limiter_init(&a->limiter, &is->rate);
+    tg_heap_node_init(&a->timer, a);
+    a->queue_first = a->queue_last = TG_NO_POSTING;
+    a->next_dirty = TG_NO_POSTING;
+}
+
 static void destination_init(struct tg_destination *d, const struct tg_engine_destination *is,
                              struct tg_heap_node **room, size_t window)
 {
     d->is = *is;
-    if (d->is.concurrency < 1) {
-        d->is.concurrency = 1;
-    } else if (d->is.concurrency > TG_DEST_CONCURRENCY_MAX) {
-        d->is.concurrency = TG_DEST_CONCURRENCY_MAX;
-    }
-    d->ramp = d->is.concurrency;
-    tg_breaker_init(&d->breaker);
-    tg_limiter_init(&d->limiter, &is->rate);
-    tg_heap_node_init(&d->timer, d);
     d->turns.items = room;
     d->asks.items = room + window;
-    d->next_dirty = TG_NO_POSTING;
+    d->next_queued = TG_NO_POSTING;
+}
+
+struct member {
+    uint32_t number; /* of the account, as given */
+    uint32_t index;
+};
+
+static int by_number(const void *left, const void *right)
+{
+    const struct member *a = left, *b = right;
+
+    if (a->number != b->number) {
+        return a->number < b->number ? -1 : 1;
+    }
+    return (a->index > b->index) - (a->index < b->index);
+}
+
+/* Who shares with whom. 0, or -1: no memory. */
+static int make_accounts(struct tg_engine *e)
+{
+    const size_t n = e->destination_count;
+    struct member *members = calloc(n + 1, sizeof(*members));
+
+    e->accounts = calloc(n + 1, sizeof(*e->accounts));
+    if (members == NULL || e->accounts == NULL) {
+        free(members);
+        return -1;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        members[i] = (struct member){e->destinations[i].is.account, i};
+    }
+    qsort(members, n, sizeof(*members), by_number);
+    for (size_t i = 0; i < n; i++) {
+        struct tg_destination *d = &e->destinations[members[i].index];
+
+        if (i == 0 || members[i].number == 0 || members[i].number != members[i - 1].number) {
+            account_init(&e->accounts[e->account_count++], &d->is);
+        }
+        d->account = (uint32_t)(e->account_count - 1);
+        d->ramp = e->accounts[d->account].concurrency;
+    }
+    free(members);
+    return 0;
 }
 
 struct tg_engine *tg_engine_new(const struct tg_engine_destination *destinations, size_t n,
@@ -74,11 +124,16 @@ struct tg_engine *tg_engine_new(const struct tg_engine_destination *destinations
         destination_init(&e->destinations[i], &destinations[i], e->heap_room + 2 * i * e->window,
                          e->window);
     }
+    if (make_accounts(e) != 0) {
+        tg_engine_free(e);
+        return NULL;
+    }
     e->timers.items = e->heap_room + 2 * total;
-    e->destination_timers.items = e->heap_room + 3 * total;
+    e->account_timers.items = e->heap_room + 3 * total;
     e->free_first = TG_NO_POSTING;
     e->emit_first = e->emit_last = TG_NO_POSTING;
     e->dirty_first = e->dirty_last = TG_NO_POSTING;
+    e->block_first = TG_NO_POSTING;
     e->random = seed;
     e->now_ms = INT64_MIN;
     return e;
@@ -90,6 +145,7 @@ void tg_engine_free(struct tg_engine *e)
         return;
     }
     free(e->destinations);
+    free(e->accounts);
     free(e->pool);
     free(e->table);
     free(e->heap_room);

@@ -20,10 +20,7 @@ bool tg_limiter_take(struct tg_limiter *l, int64_t now_ms, int64_t *wake_ms)
     int64_t window_us;
 
     if (now_ms < l->blocked_until_ms) {
-        /* A clock that was set back must not lengthen a pause beyond the longest there is. */
-        if (l->blocked_until_ms - now_ms > TG_RETRY_AFTER_MAX_MS) {
-            l->blocked_until_ms = now_ms + TG_RETRY_AFTER_MAX_MS;
-        }
+        l->blocked_until_ms = tg_limiter_blocked_until_ms(l, now_ms);
         *wake_ms = l->blocked_until_ms;
         return false;
     }
@@ -42,11 +39,24 @@ bool tg_limiter_take(struct tg_limiter *l, int64_t now_ms, int64_t *wake_ms)
     return false;
 }
 
-void tg_limiter_block(struct tg_limiter *l, int64_t until_ms)
+bool tg_limiter_block(struct tg_limiter *l, int64_t until_ms)
 {
-    if (until_ms > l->blocked_until_ms) {
-        l->blocked_until_ms = until_ms;
+    if (until_ms <= l->blocked_until_ms) {
+        return false;
     }
+    l->blocked_until_ms = until_ms;
+    return true;
+}
+
+int64_t tg_limiter_blocked_until_ms(const struct tg_limiter *l, int64_t now_ms)
+{
+    const int64_t longest_ms = now_ms + TG_RETRY_AFTER_MAX_MS;
+
+    if (now_ms >= l->blocked_until_ms) {
+        return 0;
+    }
+    /* A clock that was set back must not lengthen a pause beyond the longest there is. */
+    return l->blocked_until_ms < longest_ms ? l->blocked_until_ms : longest_ms;
 }
 
 void tg_limiter_shift(struct tg_limiter *l, int64_t by_ms)

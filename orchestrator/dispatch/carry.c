@@ -143,10 +143,22 @@ static void do_send(struct tg_dispatch *d, struct tg_open_row *row, bool is_look
     }
 }
 
+static void do_block(struct tg_dispatch *d, const struct tg_action *a)
+{
+    if (tg_marks_throttle(d->marks, a->destination, a->due_ms, tg_dispatch_now_ms()) != 0) {
+        tg_dispatch_fail_text(d, "dispatch: no memory to record what a destination asked for");
+    }
+}
+
 static void carry_out(struct tg_dispatch *d, const struct tg_action *a)
 {
-    struct tg_open_row *row = tg_rows_find(d->rows, a->id);
+    struct tg_open_row *row;
 
+    if (a->kind == TG_ACT_BLOCK) {
+        do_block(d, a);
+        return;
+    }
+    row = tg_rows_find(d->rows, a->id);
     if (row == NULL) {
         tg_dispatch_fail_text(d, "dispatch: the engine speaks of a posting that is not held");
         return;
@@ -166,6 +178,8 @@ static void carry_out(struct tg_dispatch *d, const struct tg_action *a)
         break;
     case TG_ACT_FORGET:
         tg_rows_remove(d->rows, a->id);
+        break;
+    case TG_ACT_BLOCK:
         break;
     }
 }

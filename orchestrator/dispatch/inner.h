@@ -111,7 +111,7 @@ bool tg_holds_has(const struct tg_holds *h, int64_t posting);
 
 /* ---- pause.c ---- */
 
-/* What the journal says is held, before anything is sent. 0 or -1. */
+/* What the journal says is held, or asked for a pause, before anything is sent. 0 or -1. */
 int tg_dispatch_load_pauses(struct tg_dispatch *d, struct tg_error *err);
 
 #endif

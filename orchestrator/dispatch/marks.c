@@ -115,6 +115,15 @@ int tg_marks_add_silent(struct tg_marks *m, const struct tg_row_mark *mark)
     return m->tail != NULL ? tg_batch_mark(m->tail->batch, mark) : -1;
 }
 
+int tg_marks_throttle(struct tg_marks *m, uint32_t destination, int64_t until_ms, int64_t said_ms)
+{
+    struct flight *f;
+
+    tg_marks_begin(m);
+    f = m->tail != NULL ? m->tail : flight_new(m);
+    return f != NULL ? tg_batch_throttle(f->batch, destination, until_ms, said_ms) : -1;
+}
+
 static void on_done(void *arg, bool ok, const struct tg_error *err)
 {
     struct flight *f = arg;

@@ -32,6 +32,9 @@ int tg_marks_add(struct tg_marks *m, const struct tg_row_mark *mark,
 /* A mark that goes with the one added before it, and of which nobody is told. 0 or -1, likewise. */
 int tg_marks_add_silent(struct tg_marks *m, const struct tg_row_mark *mark);
 
+/* What a destination asked for, on its way with the marks. 0, or -1: no memory. */
+int tg_marks_throttle(struct tg_marks *m, uint32_t destination, int64_t until_ms, int64_t said_ms);
+
 /*
  * Keeps the next marks (up to TG_MARKS_TOGETHER_MAX) in one batch, whatever it holds already.
  */

@@ -135,7 +135,21 @@ static void on_pause_row(void *arg, const struct tg_row_pause *row)
     tell_engine(d, row->destination, true);
 }
 
+static void on_throttle_row(void *arg, uint32_t destination, int64_t until_ms, int64_t said_ms)
+{
+    struct tg_dispatch *d = arg;
+    const struct tg_engine_event ev = {
+        .kind = TG_EV_BLOCK, .destination = destination, .until_ms = until_ms, .said_ms = said_ms};
+
+    if (destination < d->target_count && d->targets[destination].ops != NULL) {
+        tg_dispatch_feed(d, &ev);
+    }
+}
+
 int tg_dispatch_load_pauses(struct tg_dispatch *d, struct tg_error *err)
 {
-    return tg_reader_pauses(d->reader, on_pause_row, d, err);
+    if (tg_reader_pauses(d->reader, on_pause_row, d, err) != 0) {
+        return -1;
+    }
+    return tg_reader_throttles(d->reader, on_throttle_row, d, err);
 }

@@ -462,6 +462,17 @@ static enum tg_applied apply_pause(struct tg_store *s, const struct tg_op *op, s
     return a;
 }
 
+static enum tg_applied apply_throttle(struct tg_store *s, const struct tg_op *op,
+                                      struct tg_error *err)
+{
+    struct tg_bind b = tg_bind_begin(s->statements[TG_STORE_THROTTLE]);
+
+    tg_bind_i64(&b, op->u.throttle.destination);
+    tg_bind_i64(&b, op->u.throttle.until_ms);
+    tg_bind_i64(&b, op->u.throttle.said_ms);
+    return applied(s, tg_bind_run(&b), err, "wait of destination", op->u.throttle.destination);
+}
+
 static enum tg_applied apply_audit(struct tg_store *s, const struct tg_op *op, struct tg_error *err)
 {
     enum tg_applied a = tg_store_audit(s, op->u.audit.actor, op->u.audit.action,
@@ -497,6 +508,8 @@ static enum tg_applied apply_one(struct tg_store *s, const struct tg_op *op, str
         return apply_destination(s, op->u.destination.index, op->u.destination.name, err);
     case TG_OP_PAUSE:
         return apply_pause(s, op, err);
+    case TG_OP_THROTTLE:
+        return apply_throttle(s, op, err);
     }
     (void)tg_error_set(err, "journal: unknown operation %d", (int)op->kind);
     return TG_REFUSED;

@@ -309,6 +309,19 @@ int tg_batch_audit(struct tg_batch *b, const char *actor, const char *action, co
     return op_result(b);
 }
 
+int tg_batch_throttle(struct tg_batch *b, uint32_t destination, int64_t until_ms, int64_t said_ms)
+{
+    struct tg_op *op = op_add(b, TG_OP_THROTTLE);
+
+    if (op == NULL) {
+        return -1;
+    }
+    op->u.throttle.destination = destination;
+    op->u.throttle.until_ms = until_ms;
+    op->u.throttle.said_ms = said_ms;
+    return 0;
+}
+
 int tg_batch_pause(struct tg_batch *b, uint32_t destination, bool paused, const char *actor,
                    const char *reason)
 {

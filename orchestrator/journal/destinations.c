@@ -42,6 +42,23 @@ int tg_reader_pauses(struct tg_reader *r, tg_pause_fn fn, void *arg, struct tg_e
     return result == SQLITE_DONE ? 0 : tg_reader_failed(r, "the pauses", err);
 }
 
+int tg_reader_throttles(struct tg_reader *r, tg_throttle_fn fn, void *arg, struct tg_error *err)
+{
+    sqlite3_stmt *s = tg_reader_statement(
+        r, TG_READ_THROTTLES, "SELECT destination, until_ms, said_ms FROM throttles", err);
+    int result;
+
+    if (s == NULL) {
+        return -1;
+    }
+    while ((result = sqlite3_step(s)) == SQLITE_ROW) {
+        fn(arg, (uint32_t)sqlite3_column_int64(s, 0), sqlite3_column_int64(s, 1),
+           sqlite3_column_int64(s, 2));
+    }
+    (void)sqlite3_reset(s);
+    return result == SQLITE_DONE ? 0 : tg_reader_failed(r, "the waits", err);
+}
+
 int tg_reader_oldest_open(struct tg_reader *r, uint32_t destination, int64_t *journalled_ms,
                           struct tg_error *err)
 {

@@ -33,7 +33,8 @@ enum tg_op_kind {
     TG_OP_EXCEPTION,
     TG_OP_AUDIT,
     TG_OP_DESTINATION,
-    TG_OP_PAUSE
+    TG_OP_PAUSE,
+    TG_OP_THROTTLE
 };
 
 struct tg_op {
@@ -64,6 +65,10 @@ struct tg_op {
             bool paused;
             const char *actor, *reason;
         } pause;
+        struct {
+            uint32_t destination;
+            int64_t until_ms, said_ms;
+        } throttle;
     } u;
 };
 
@@ -149,7 +154,10 @@ void tg_batch_shed(struct tg_batch *b);
     X(DESTINATION, "INSERT INTO destinations(id, name) VALUES(?1, ?2)")                            \
     X(PAUSE, "INSERT INTO pauses(destination, actor, reason, at_ms) VALUES(?1, ?2, ?3, ?4) "       \
              "ON CONFLICT(destination) DO NOTHING")                                                \
-    X(RESUME, "DELETE FROM pauses WHERE destination = ?1")
+    X(RESUME, "DELETE FROM pauses WHERE destination = ?1")                                         \
+    X(THROTTLE, "INSERT INTO throttles(destination, until_ms, said_ms) VALUES(?1, ?2, ?3) "        \
+                "ON CONFLICT(destination) DO UPDATE SET until_ms = excluded.until_ms, "            \
+                "said_ms = excluded.said_ms")
 
 #define TG_STORE_ENUM(name, sql) TG_STORE_##name,
 enum tg_store_statement { TG_STORE_STATEMENTS(TG_STORE_ENUM) TG_STORE_COUNT };
@@ -268,6 +276,7 @@ enum tg_reader_statement {
     TG_READ_EXCEPTIONS_COUNT,
     TG_READ_DESTINATIONS,
     TG_READ_PAUSES,
+    TG_READ_THROTTLES,
     TG_READ_OLDEST_OPEN,
     TG_READ_IDENTITY_OF_JOURNAL,
     TG_READ_COUNT

@@ -169,6 +169,8 @@ int tg_batch_audit(struct tg_batch *b, const char *actor, const char *action, co
  */
 int tg_batch_pause(struct tg_batch *b, uint32_t destination, bool paused, const char *actor,
                    const char *reason);
+/* The destination asked at said_ms to be left alone until until_ms; the newest word counts. */
+int tg_batch_throttle(struct tg_batch *b, uint32_t destination, int64_t until_ms, int64_t said_ms);
 size_t tg_batch_ops(const struct tg_batch *b);
 
 /*
@@ -286,6 +288,9 @@ struct tg_row_pause {
 };
 typedef void (*tg_pause_fn)(void *arg, const struct tg_row_pause *row);
 int tg_reader_pauses(struct tg_reader *r, tg_pause_fn fn, void *arg, struct tg_error *err);
+/* What destinations asked for, also what is over by now. 0 or -1. */
+typedef void (*tg_throttle_fn)(void *arg, uint32_t destination, int64_t until_ms, int64_t said_ms);
+int tg_reader_throttles(struct tg_reader *r, tg_throttle_fn fn, void *arg, struct tg_error *err);
 /* When the event of the oldest open posting of a destination was journalled; 0: none is open. 0,
  * -1.
  */

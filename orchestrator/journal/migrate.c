@@ -108,11 +108,18 @@
     "id TEXT NOT NULL CHECK(length(id) = 32));"                                                    \
     "INSERT INTO identity VALUES(1, lower(hex(randomblob(16))));"
 
+/* The newest pause a destination asked for; when it is over the row says nothing more. */
+#define THROTTLES                                                                                  \
+    "CREATE TABLE throttles("                                                                      \
+    "destination INTEGER PRIMARY KEY REFERENCES destinations(id), "                                \
+    "until_ms INTEGER NOT NULL, said_ms INTEGER NOT NULL);"
+
 static const char *const migrations[] = {
     EVENTS OBJECTS DESTINATIONS POSTINGS TOTALS EXCEPTIONS AUDIT, /* 1 */
     PAUSES,                                                       /* 2 */
     CORRECTIONS,                                                  /* 3 */
     IDENTITY,                                                     /* 4 */
+    THROTTLES,                                                    /* 5 */
 };
 
 int tg_migrate_version(void)

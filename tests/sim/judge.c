@@ -63,10 +63,25 @@ void sim_judge_cancel(struct sim *s, uint32_t row)
     }
 }
 
+/* What an account has asked for holds for whoever uses it, from the moment it was heard. */
+static void judge_wait(struct sim *s, const struct sim_row *r, const char *what)
+{
+    const struct sim_place *a = sim_account(s, r->place);
+
+    if (sim_wall_ms(s) < a->not_before_ms) {
+        sim_fault(s, "destination %u hears a %s of posting %lld %lld ms before its Retry-After",
+                  r->place, what, (long long)r->id, (long long)(a->not_before_ms - sim_wall_ms(s)));
+    }
+}
+
+void sim_judge_lookup(struct sim *s, uint32_t row)
+{
+    judge_wait(s, &s->rows[row], "look-up");
+}
+
 void sim_judge_send(struct sim *s, uint32_t row, const struct tg_action *a)
 {
     const struct sim_row *r = &s->rows[row];
-    const struct sim_place *p = &s->places[r->place];
 
     sim_trace(s, "row %u send", row);
     if (s->stopping) {
@@ -83,11 +98,7 @@ void sim_judge_send(struct sim *s, uint32_t row, const struct tg_action *a)
         sim_fault(s, "posting %lld comes %lld ms before its Retry-After", (long long)r->id,
                   (long long)(r->not_before_ms - r->send_marked_ms));
     }
-    if (r->send_marks > p->throttle_order && p->throttle_order != 0 &&
-        r->send_marked_ms < p->not_before_ms) {
-        sim_fault(s, "destination %u hears of posting %lld before its Retry-After", r->place,
-                  (long long)r->id);
-    }
+    judge_wait(s, r, "send");
     if (a->attempt > TG_RETRY_ATTEMPTS_MAX) {
         sim_fault(s, "posting %lld has attempt %u", (long long)r->id, a->attempt);
     }
@@ -104,7 +115,13 @@ void sim_judge_clock_back(struct sim *s, int64_t by_ms)
         open = open || (r->held && (r->told == TG_POSTING_RETRY || r->told == TG_POSTING_IN_DOUBT));
     }
     for (size_t i = 0; i < s->place_count; i++) {
-        s->places[i].not_before_ms -= s->places[i].not_before_ms != 0 ? by_ms : 0;
+        struct sim_place *p = &s->places[i];
+
+        p->not_before_ms -= p->not_before_ms != 0 ? by_ms : 0;
+        p->durable_not_before_ms -= p->durable_not_before_ms != 0 ? by_ms : 0;
+    }
+    for (size_t i = 0; i < s->mark_count; i++) {
+        s->marks[i].not_before_ms -= s->marks[i].not_before_ms != 0 ? by_ms : 0;
     }
     if (open && s->alive && by_ms > 3600000) {
         sim_see(s, SIM_SEEN_JUMP_BACK_DAYS);

@@ -4,6 +4,7 @@
 static uint32_t new_request(struct sim *s, uint32_t row, bool is_lookup)
 {
     const uint32_t at = (uint32_t)s->request_count;
+    struct sim_place *a = sim_account(s, s->rows[row].place);
 
     if (s->request_count == SIM_REQUESTS_MAX) {
         sim_fault(s, "more than %d requests", SIM_REQUESTS_MAX);
@@ -11,9 +12,10 @@ static uint32_t new_request(struct sim *s, uint32_t row, bool is_lookup)
     }
     s->requests[s->request_count++] = (struct sim_request){
         .row = row, .epoch = s->epoch, .is_lookup = is_lookup, .sent_ms = s->now_ms};
-    s->places[s->rows[row].place].out++;
-    if (s->places[s->rows[row].place].out > s->places[s->rows[row].place].truth.concurrency) {
-        sim_fault(s, "destination %u has more requests out than it may", s->rows[row].place);
+    a->out++;
+    if (a->out > a->truth.concurrency) {
+        sim_fault(s, "the account of destination %u has more requests out than it may",
+                  s->rows[row].place);
     }
     return at;
 }
@@ -31,11 +33,11 @@ static void answer(struct sim *s, uint32_t request, int64_t in_ms, int result,
 
 void sim_place_send(struct sim *s, uint32_t row)
 {
-    struct sim_place *p = &s->places[s->rows[row].place];
+    const struct sim_place *p = &s->places[s->rows[row].place];
     const uint32_t q = new_request(s, row, false);
 
     s->rows[row].out = true;
-    if (p->down) {
+    if (sim_account(s, s->rows[row].place)->down) {
         sim_see(s, SIM_SEEN_DOWN);
         answer(s, q, sim_between(s, 1, 50), TG_OUTCOME_DOWN, 0);
         return;
@@ -52,14 +54,15 @@ void sim_place_send(struct sim *s, uint32_t row)
 
 void sim_place_lookup(struct sim *s, uint32_t row)
 {
-    struct sim_row *r = &s->rows[row];
-    struct sim_place *p = &s->places[r->place];
+    const struct sim_row *r = &s->rows[row];
+    const struct sim_place *p = &s->places[r->place];
+    const bool down = sim_account(s, r->place)->down;
     const uint32_t q = new_request(s, row, true);
 
     sim_trace(s, "row %u look-up", row);
-    if (p->down || sim_chance(s, 15)) {
+    if (down || sim_chance(s, 15)) {
         answer(s, q, sim_between(s, 1, p->timeout_ms),
-               p->down && sim_below(s, 2) == 0 ? TG_LOOKUP_DOWN : TG_LOOKUP_UNKNOWN, 0);
+               down && sim_below(s, 2) == 0 ? TG_LOOKUP_DOWN : TG_LOOKUP_UNKNOWN, 0);
         return;
     }
     sim_at(s, s->now_ms + sim_between(s, 1, 100), SIM_EV_ARRIVE, q, 0, 0);
@@ -166,13 +169,12 @@ static void execute(struct sim *s, struct sim_row *r, uint32_t q)
 void sim_place_arrive(struct sim *s, uint32_t q)
 {
     struct sim_row *r = &s->rows[s->requests[q].row];
-    const struct sim_place *p = &s->places[r->place];
 
     if (s->requests[q].is_lookup) {
         arrive_lookup(s, q);
         return;
     }
-    if (p->down) {
+    if (sim_account(s, r->place)->down) {
         answer(s, q, sim_between(s, 1, 50), TG_OUTCOME_IN_DOUBT, 0);
         return;
     }
@@ -183,7 +185,8 @@ void sim_place_arrive(struct sim *s, uint32_t q)
         return;
     }
     if (sim_chance(s, s->rows[s->requests[q].row].id % 7 == 0 ? 80 : 5)) { /* one is often busy */
-        answer(s, q, sim_between(s, 1, 50), TG_OUTCOME_RETRY, 0);
+        answer(s, q, sim_between(s, 1, 50), TG_OUTCOME_RETRY,
+               sim_below(s, 4) == 0 ? sim_between(s, 1000, 120000) : 0);
         return;
     }
     if (is_repeat(s, r, q)) {

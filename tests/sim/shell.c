@@ -44,6 +44,20 @@ static void journal_begin(struct sim *s)
     sim_at(s, s->now_ms + took_ms, SIM_EV_DURABLE, s->group_last, 0, 0);
 }
 
+static void write_wait(struct sim *s, const struct sim_mark *m)
+{
+    struct sim_place *p = &s->places[m->place];
+    struct sim_place *a = sim_account(s, m->place);
+
+    if (a->durable_not_before_ms < m->not_before_ms) {
+        a->durable_not_before_ms = m->not_before_ms;
+    }
+    if (s->mutation != SIM_MUTATION_UNWRITTEN_WAIT) {
+        p->wait_until_ms = m->due_ms;
+        p->wait_said_ms = m->at_ms;
+    }
+}
+
 static void write_row(struct sim *s, const struct sim_mark *m)
 {
     struct sim_row *r = &s->rows[m->row];
@@ -71,7 +85,9 @@ static void write_row(struct sim *s, const struct sim_mark *m)
 void sim_shell_durable(struct sim *s, uint32_t group)
 {
     for (size_t i = 0; i < s->mark_count; i++) {
-        if (s->marks[i].group == group && !s->marks[i].lost) {
+        if (s->marks[i].group == group && s->marks[i].is_wait) {
+            write_wait(s, &s->marks[i]);
+        } else if (s->marks[i].group == group && !s->marks[i].lost) {
             write_row(s, &s->marks[i]);
             sim_trace(s, "row %u durable %s", s->marks[i].row,
                       tg_posting_state_name(s->marks[i].to));
@@ -125,7 +141,7 @@ void sim_shell_notice(struct sim *s, uint32_t group)
     }
     s->mark_count = kept;
     for (size_t i = 0; i < done_count && !s->failed; i++) {
-        if (!done[i].is_cancel && s->mutation != SIM_MUTATION_SEND_EARLY) {
+        if (!done[i].is_cancel && !done[i].is_wait && s->mutation != SIM_MUTATION_SEND_EARLY) {
             feed_marked(s, done[i].row);
         }
     }
@@ -161,7 +177,7 @@ static void do_mark(struct sim *s, const struct tg_action *a)
               a->attempt, (long long)a->due_ms);
     sim_judge_mark(s, a);
     if (a->state == TG_POSTING_SENT) {
-        r->send_marks = s->order;
+        r->went = false;
         r->send_marked_ms = sim_wall_ms(s);
         if (a->from == TG_POSTING_READY && r->told == TG_POSTING_READY && r->absent_said) {
             sim_see(s, SIM_SEEN_RESENT);
@@ -170,6 +186,10 @@ static void do_mark(struct sim *s, const struct tg_action *a)
     if (a->from == TG_POSTING_SENT && a->state != TG_POSTING_POSTED && !r->out &&
         r->told == TG_POSTING_SENT && s->stopping) {
         sim_see(s, SIM_SEEN_TAKEN_BACK);
+    }
+    if (a->from == TG_POSTING_SENT && !r->went &&
+        sim_wall_ms(s) < sim_account(s, r->place)->not_before_ms) {
+        sim_see(s, SIM_SEEN_HELD_BACK);
     }
     r->told = a->state;
     add_mark(s, &m);
@@ -191,10 +211,27 @@ static void do_forget(struct sim *s, const struct tg_action *a)
     r->held = false;
 }
 
+static void do_block(struct sim *s, const struct tg_action *a)
+{
+    const struct sim_mark m = {.is_wait = true,
+                               .place = a->destination,
+                               .due_ms = a->due_ms,
+                               .at_ms = sim_wall_ms(s),
+                               .not_before_ms = sim_account(s, a->destination)->not_before_ms};
+
+    sim_trace(s, "place %u waits until %lld", a->destination, (long long)a->due_ms);
+    add_mark(s, &m);
+}
+
 static void do_action(struct sim *s, const struct tg_action *a)
 {
-    const uint32_t row = row_of(s, a->id);
+    uint32_t row;
 
+    if (a->kind == TG_ACT_BLOCK) {
+        do_block(s, a);
+        return;
+    }
+    row = row_of(s, a->id);
     switch (a->kind) {
     case TG_ACT_MARK:
         do_mark(s, a);
@@ -204,13 +241,17 @@ static void do_action(struct sim *s, const struct tg_action *a)
         break;
     case TG_ACT_SEND:
         sim_judge_send(s, row, a);
+        s->rows[row].went = true;
         sim_place_send(s, row);
         break;
     case TG_ACT_LOOKUP:
+        sim_judge_lookup(s, row);
         sim_place_lookup(s, row);
         break;
     case TG_ACT_FORGET:
         do_forget(s, a);
+        break;
+    case TG_ACT_BLOCK:
         break;
     }
 }
@@ -223,6 +264,10 @@ static void note_breakers(struct sim *s)
 
         tg_engine_destination_stats(s->engine, i, &stats);
         open = stats.breaker == TG_BREAKER_OPEN;
+        if (s->places[i].account < i && open != s->places[s->places[i].account].breaker_was_open &&
+            s->mutation != SIM_MUTATION_OWN_ACCOUNTS) {
+            sim_fault(s, "destination %u and another of its account have two breakers", i);
+        }
         if (open && !s->places[i].breaker_was_open) {
             sim_see(s, SIM_SEEN_BREAKER_OPEN);
         }
@@ -309,6 +354,7 @@ static void load_one(struct sim *s, struct sim_row *r)
     }
     r->held = true;
     r->told = ev.posting.state;
+    r->went = true;
     sim_shell_feed(s, &ev);
 }
 
@@ -333,6 +379,24 @@ void sim_shell_load(struct sim *s)
     }
 }
 
+static void tell_waits(struct sim *s)
+{
+    for (uint32_t i = 0; i < s->place_count; i++) {
+        const struct sim_place *p = &s->places[i];
+        const struct tg_engine_event ev = {.kind = TG_EV_BLOCK,
+                                           .destination = i,
+                                           .until_ms = p->wait_until_ms,
+                                           .said_ms = p->wait_said_ms};
+
+        if (p->wait_until_ms != 0 && s->mutation != SIM_MUTATION_FORGOTTEN_WAIT) {
+            sim_shell_feed(s, &ev);
+        }
+        if (p->not_before_ms > sim_wall_ms(s)) {
+            sim_see(s, SIM_SEEN_WAIT_KEPT);
+        }
+    }
+}
+
 void sim_shell_start(struct sim *s)
 {
     struct tg_engine_destination places[SIM_PLACES_MAX];
@@ -348,8 +412,7 @@ void sim_shell_start(struct sim *s)
         places[i] = p->declared;
         p->after = 0;
         p->out = 0;
-        p->throttle_order = 0;
-        p->not_before_ms = 0;
+        p->not_before_ms = p->durable_not_before_ms; /* what was not on disk died with it */
         p->breaker_was_open = false;
     }
     for (size_t i = 0; i < s->row_count; i++) {
@@ -365,6 +428,7 @@ void sim_shell_start(struct sim *s)
     s->stopping = false;
     s->mark_count = 0;
     s->journal_busy = false;
+    tell_waits(s);
     for (uint32_t i = 0; i < s->place_count; i++) {
         const struct tg_engine_event ev = {.kind = TG_EV_PAUSE, .destination = i};
 
@@ -448,27 +512,28 @@ void sim_shell_cancel(struct sim *s, uint32_t row)
     journal_begin(s);
 }
 
-/* The whole place is to be left alone from now on. */
-static void note_pause(struct sim *s, struct sim_place *p, int64_t retry_after_ms)
+/* The whole account is to be left alone from now on. */
+static void note_pause(struct sim *s, struct sim_place *account, int64_t retry_after_ms)
 {
     const int64_t until_ms = sim_wall_ms(s) + retry_after_ms;
 
-    p->not_before_ms = until_ms > p->not_before_ms ? until_ms : p->not_before_ms;
-    p->throttle_order = s->order + 1;
+    if (account->not_before_ms < until_ms) {
+        account->not_before_ms = until_ms;
+    }
 }
 
 void sim_shell_answer(struct sim *s, uint32_t request, int result, int64_t retry_after_ms)
 {
     struct sim_request *q = &s->requests[request];
     struct sim_row *r = &s->rows[q->row];
-    struct sim_place *p = &s->places[r->place];
+    struct sim_place *account = sim_account(s, r->place);
     struct tg_engine_event ev = {.id = r->id};
 
     if (q->answered) { /* the time-out came first */
         return;
     }
     q->answered = true;
-    p->out--;
+    account->out--;
     if (s->mutation == SIM_MUTATION_LOST_ANSWER && sim_below(s, 50) == 0) {
         return;
     }
@@ -482,7 +547,7 @@ void sim_shell_answer(struct sim *s, uint32_t request, int result, int64_t retry
         }
         if (ev.lookup == TG_LOOKUP_THROTTLED && retry_after_ms > 0) {
             ev.retry_after_ms = retry_after_ms;
-            note_pause(s, p, retry_after_ms);
+            note_pause(s, account, retry_after_ms);
         }
         sim_shell_feed(s, &ev);
         return;
@@ -491,9 +556,12 @@ void sim_shell_answer(struct sim *s, uint32_t request, int result, int64_t retry
     ev.kind = TG_EV_OUTCOME;
     ev.outcome = (enum tg_outcome)result;
     ev.retry_after_ms = retry_after_ms;
-    if (ev.outcome == TG_OUTCOME_THROTTLED && retry_after_ms > 0) {
+    if ((ev.outcome == TG_OUTCOME_THROTTLED || ev.outcome == TG_OUTCOME_RETRY) &&
+        retry_after_ms > 0) {
         r->not_before_ms = sim_wall_ms(s) + retry_after_ms;
-        note_pause(s, p, retry_after_ms);
+    }
+    if (ev.outcome == TG_OUTCOME_THROTTLED && retry_after_ms > 0) {
+        note_pause(s, account, retry_after_ms);
     }
     if (s->mutation == SIM_MUTATION_NO_RETRY_AFTER) {
         ev.retry_after_ms = 0;

@@ -48,6 +48,9 @@
     X(CLAIMS_UNIQUE, "declares unique for a destination that does not dedupe")                     \
     X(TTL_TOO_LONG, "declares an idempotency ttl that never ends")                                 \
     X(TOO_MANY, "configures more concurrency than there is")                                       \
+    X(OWN_ACCOUNTS, "gives each destination of an account limits of its own")                      \
+    X(UNWRITTEN_WAIT, "does not write down what a destination asked for")                          \
+    X(FORGOTTEN_WAIT, "does not say after a crash what a destination had asked for")               \
     X(MARKED_TWICE, "reports a mark twice")                                                        \
     X(CLOCK_HELD, "holds the clock it shows until a jump back is made up")
 
@@ -67,6 +70,9 @@ enum sim_mutation { SIM_MUTATION_TABLE(SIM_MUTATION_ENUM) SIM_MUTATION_COUNT };
     X(STALE_READ, "look-ups that missed what had landed")                                          \
     X(FOUND, "look-ups that found")                                                                \
     X(THROTTLED, "429 answers")                                                                    \
+    X(WAIT_KEPT, "restarts while a destination had asked for a pause")                             \
+    X(HELD_BACK, "sends taken back because a destination asked for a pause")                       \
+    X(SHARED, "destinations that share an account")                                                \
     X(DOWN, "refused connections")                                                                 \
     X(REJECTED, "rejections")                                                                      \
     X(REJECTED_IN_DOUBT, "rejections of postings in doubt")                                        \
@@ -131,7 +137,7 @@ struct sim_row {
     bool held;                  /* by the engine */
     bool out;                   /* a send is out, in this epoch */
     bool cancel_told;
-    unsigned send_marks; /* steps' order of its last sent mark */
+    bool went; /* since its last sent mark, or it was found sent */
     int64_t send_marked_ms;
     int64_t not_before_ms; /* its own Retry-After */
     struct tg_decimal amount;
@@ -149,12 +155,16 @@ struct sim_row {
 struct sim_place {
     struct tg_engine_destination truth;    /* what it really is */
     struct tg_engine_destination declared; /* what the engine was told */
-    bool down, paused;
+    uint32_t account; /* the first place of its account; itself when it is alone */
+    bool paused;
     int64_t timeout_ms;
-    unsigned out; /* sends and look-ups, this epoch */
-    unsigned throttle_order;
-    int64_t not_before_ms;
-    int64_t after; /* the loader's cursor */
+    int64_t after;                       /* the loader's cursor */
+    int64_t wait_until_ms, wait_said_ms; /* durable: what it asked for */
+    /* of its account, kept at the first place of it: */
+    bool down;
+    unsigned out;                  /* sends and look-ups, this epoch */
+    int64_t not_before_ms;         /* nothing may go out before */
+    int64_t durable_not_before_ms; /* the part of it that is on disk */
     bool breaker_was_open;
     struct tg_decimal book;
 };
@@ -170,6 +180,9 @@ struct sim_request {
 struct sim_mark {
     uint32_t row;
     bool is_cancel; /* intake's own: no MARKED */
+    bool is_wait;   /* of a place (.place .due_ms .at_ms): no MARKED either */
+    uint32_t place;
+    int64_t not_before_ms; /* is_wait: what the judge holds it to */
     bool lost;
     enum tg_posting_state from, to;
     unsigned attempt;
@@ -225,6 +238,7 @@ int64_t sim_between(struct sim *s, int64_t low, int64_t high); /* both included 
 bool sim_chance(struct sim *s, unsigned percent);              /* false once calm */
 void sim_at(struct sim *s, int64_t at_ms, enum sim_event_kind kind, uint32_t a, int b, int64_t c);
 void sim_see(struct sim *s, enum sim_seen what);
+struct sim_place *sim_account(struct sim *s, uint32_t place);
 /* The first fault is kept. */
 void sim_fault(struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void sim_trace(const struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -249,6 +263,7 @@ void sim_place_land(struct sim *s, uint32_t request);
 /* ---- judge.c ---- */
 void sim_judge_mark(struct sim *s, const struct tg_action *a);
 void sim_judge_send(struct sim *s, uint32_t row, const struct tg_action *a);
+void sim_judge_lookup(struct sim *s, uint32_t row);
 void sim_judge_cancel(struct sim *s, uint32_t row); /* it was granted */
 /* What must not come before its hour: the hour moves with the clock. */
 void sim_judge_clock_back(struct sim *s, int64_t by_ms);

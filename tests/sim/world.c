@@ -109,10 +109,34 @@ static struct sim_event pop(struct sim *s)
     return top;
 }
 
+struct sim_place *sim_account(struct sim *s, uint32_t place)
+{
+    return &s->places[s->places[place].account];
+}
+
 /* ---- making a world ---- */
 
-static void make_place(struct sim *s, struct sim_place *p)
+/* One system that serves several: what it can take is one number, whoever sends. */
+static void share_account(struct sim *s, uint32_t place)
 {
+    struct sim_place *p = &s->places[place];
+
+    p->account = place;
+    if (place > 0 && sim_below(s, 2) == 0) {
+        const struct sim_place *first = sim_account(s, (uint32_t)sim_below(s, place));
+
+        p->account = first->account;
+        p->truth.concurrency = first->truth.concurrency;
+        p->truth.rate = first->truth.rate;
+        sim_see(s, SIM_SEEN_SHARED);
+    }
+    p->truth.account = s->mutation == SIM_MUTATION_OWN_ACCOUNTS ? 0 : p->account + 1;
+}
+
+static void make_place(struct sim *s, uint32_t place)
+{
+    struct sim_place *p = &s->places[place];
+
     static const int64_t ttls_ms[] = {120000, 600000, 3600000, 86400000};
 
     p->truth.dedupe = (enum tg_dedupe)sim_below(s, 4);
@@ -125,6 +149,7 @@ static void make_place(struct sim *s, struct sim_place *p)
         p->truth.rate.capacity = sim_between(s, 1, 10);
     }
     p->timeout_ms = sim_between(s, 2000, 30000);
+    share_account(s, place);
     p->declared = p->truth;
     switch (s->mutation) {
     case SIM_MUTATION_CLAIMS_UNIQUE:
@@ -220,8 +245,8 @@ static void make_world(struct sim *s)
         sim_see(s, SIM_SEEN_CALM);
     }
     s->place_count = (size_t)sim_between(s, 1, SIM_PLACES_MAX);
-    for (size_t i = 0; i < s->place_count; i++) {
-        make_place(s, &s->places[i]);
+    for (uint32_t i = 0; i < s->place_count; i++) {
+        make_place(s, i);
     }
     make_rows(s);
     if (!s->calm_run) {
@@ -325,8 +350,8 @@ static void happen(struct sim *s, const struct sim_event *ev)
         break;
     case SIM_EV_DOWN:
     case SIM_EV_UP:
-        s->places[ev->a].down = ev->kind == SIM_EV_DOWN && !s->calm;
-        sim_trace(s, "place %u %s", ev->a, s->places[ev->a].down ? "down" : "up");
+        sim_account(s, ev->a)->down = ev->kind == SIM_EV_DOWN && !s->calm;
+        sim_trace(s, "place %u %s", ev->a, sim_account(s, ev->a)->down ? "down" : "up");
         break;
     case SIM_EV_STOP:
         sim_shell_stop(s);

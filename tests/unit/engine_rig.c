@@ -30,6 +30,22 @@ void rig_close(struct rig *r)
     r->engine = NULL;
 }
 
+static void take_blocks(struct rig *r)
+{
+    size_t kept = r->filled;
+
+    r->blocks = 0;
+    for (size_t i = r->filled; i < r->out.count; i++) {
+        if (r->out.items[i].kind == TG_ACT_BLOCK) {
+            r->block = r->out.items[i];
+            r->blocks++;
+        } else {
+            r->out.items[kept++] = r->out.items[i];
+        }
+    }
+    r->out.count = kept;
+}
+
 int rig_step(struct rig *r, const struct tg_engine_event *ev)
 {
     struct tg_error err = {{0}};
@@ -41,6 +57,7 @@ int rig_step(struct rig *r, const struct tg_engine_event *ev)
         fail_msg("%s", err.text);
     }
     tg_engine_destination_stats(r->engine, 0, &r->stats);
+    take_blocks(r);
     return rc;
 }
 

@@ -15,7 +15,9 @@ struct rig {
     struct tg_engine *engine;
     int64_t now_ms;
     size_t filled;                /* actions already in `out` before a step */
-    struct tg_actions out;        /* of the last step, from `filled` on */
+    struct tg_actions out;        /* of the last step, from `filled` on, but for BLOCKs: */
+    size_t blocks;                /* of the last step */
+    struct tg_action block;       /* the newest one */
     struct tg_engine_stats stats; /* of destination 0, after the last step */
 };
 

@@ -445,6 +445,26 @@ static void a_stop_waits_for_changes(void **state)
     assert_int_equal(done, 1);
 }
 
+/* What it asked for before the process died, an hour's worth of which is over. */
+static void what_was_asked_for_outlives_a_restart(void **state)
+{
+    struct rig *g = *state;
+    char sql[160];
+    int64_t until_ms;
+
+    (void)add(g, 0, 3, PAYLOAD, TG_POSTING_READY, 0);
+    (void)snprintf(sql, sizeof(sql),
+                   "INSERT INTO throttles VALUES(%u, (unixepoch() + 2) * 1000, "
+                   "(unixepoch() - 3600) * 1000)",
+                   g->journal->erp);
+    jt_sql(g->journal, sql);
+    until_ms = jt_sql_int(g->journal, "SELECT until_ms FROM throttles");
+    start(g);
+    run_until(g, TG_POSTING_POSTED, 3);
+    assert_true(jt_sql_int(g->journal, "SELECT min(first_sent_ms) FROM postings") >= until_ms);
+    stop(g);
+}
+
 static void a_wrong_connector_is_named(void **state)
 {
     struct rig *g = *state;
@@ -525,6 +545,7 @@ int main(void)
         T(stopping_leaves_nothing_between),
         T(changes_that_overtake_each_other),
         T(a_stop_waits_for_changes),
+        T(what_was_asked_for_outlives_a_restart),
         T(a_wrong_connector_is_named),
         cmocka_unit_test(rows_come_and_go),
     };

@@ -165,7 +165,7 @@ static void an_older_schema_is_brought_up_to_date(void **state)
               "postings_hold_on; DROP "
               "INDEX postings_held;"
               "ALTER TABLE postings DROP COLUMN reverses; ALTER TABLE postings DROP COLUMN hold;"
-              "ALTER TABLE postings DROP COLUMN hold_on; PRAGMA user_version = 1");
+              "ALTER TABLE postings DROP COLUMN hold_on; DROP TABLE throttles; PRAGMA user_version = 1");
     reader_refused(t->path, "tallygate serve once");
     jt_open(t);
     assert_int_equal(jt_sql_int(t, "SELECT count(*) FROM postings WHERE hold = '' "
