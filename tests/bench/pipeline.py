@@ -84,7 +84,7 @@ class Bench:
                 text = re.sub(rf"{name}: *{{ connector: file, path: [^}}]* }}",
                               f"{name}: {{ connector: http-json, concurrency: 64, "
                               f"url: \"http://127.0.0.1:{port}/{name}\", allow: [127.0.0.0/8], "
-                              "options: { dedupe: unique, method: PUT } }", text)
+                              "options: { dedupe: unique, method: PUT, path: \"/{key}\" } }", text)
             self.firm.yaml.write_text(text)
         self.firm.redis.start()
         self.key = f"tg:{{s{shard_of('acme'):02}}}:events"
@@ -131,6 +131,8 @@ class Bench:
         self.firm.orchestrator.start(ready=False)
 
         def done():
+            if not self.firm.orchestrator.process.alive():
+                raise RuntimeError(self.firm.orchestrator.process.text()[-2000:])
             try:
                 return self.counts()[1] >= 2 * count
             except (OSError, KeyError):
