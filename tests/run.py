@@ -112,6 +112,11 @@ def layers(fast):
         ("rules", lambda: command("rules", ["build/tallygate", "rules", "test", "lua_rules"])),
         ("lint", lambda: command("lint", ["tests/lint/lint.sh"])),
     ]
+    if shutil.which("valkey-server"):  # Debian 13 has it: the same contract, another server
+        jobs.insert(1, ("valkey", lambda: pytest(
+            "valkey", ["tests/edge", "tests/contract/test_admit.py", "tests/contract/test_inv_redis.py",
+                       "tests/contract/test_intake.py", "tests/fault"],
+            {"TG_TEST_REDIS": "valkey-server"})))
     if fast:
         keep = {"unit", "contract", "sim", "rules", "edge", "flow"}
         jobs = [j for j in jobs if j[0] in keep]

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Runs a command in Debian 13, by default .ci/run: what is missing is installed, the whole suite runs,
-# the last line is `N passed, N failed`. The system is a chroot made by debootstrap; it and what was
-# built in it are kept for the next time. Of this machine it sees a copy of the tree, /proc of its own
-# and six devices. Mounts and processes live in namespaces of their own, so that nothing of them is
-# left however this ends.
+# Runs a command in Debian 13, by default .ci/run: what is missing is installed, the whole suite runs, also
+# against Valkey, the last line is `N passed, N failed`. The system is a chroot made by debootstrap; it and
+# what was built in it are kept for the next time. Of this machine it sees a copy of the tree, /proc of its
+# own, six devices, its name servers and the roots it trusts. Mounts and processes live in namespaces of
+# their own, so that nothing of them is left however this ends.
 #
 # usage: debian13.sh DIRECTORY [COMMAND [ARGUMENT...]]    DIRECTORY: where the system is kept
 # Environment variables whose names start with TG_ are handed on.
@@ -11,6 +11,7 @@ set -euo pipefail
 
 here=$(cd "$(dirname "$0")/../.." && pwd)
 me=test-debian13
+roots=/etc/ssl/of-the-host.crt
 # shellcheck source=tests/harness/debian.sh
 . "$here/tests/harness/debian.sh"
 
@@ -50,6 +51,13 @@ inside() {
     ln -s /proc/self/fd/1 "$system/dev/stdout"
     ln -s /proc/self/fd/2 "$system/dev/stderr"
     local environment=(PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 CI=true) name
+    # npm's registry may be one that this machine alone trusts
+    if [ -e "$system$roots" ]; then
+        environment+=("npm_config_cafile=$roots")
+    fi
+    if [ -n "${npm_registry:-}" ]; then
+        environment+=("npm_config_registry=$npm_registry")
+    fi
     for name in "${!TG_@}"; do
         [ "$name" = TG_TEST_DIR ] || environment+=("$name=${!name}")
     done
@@ -70,12 +78,17 @@ mkdir -p "$1"
 kept=$(cd "$1" && pwd)
 system=$kept/$debian13_suite
 shift
-[ $# -gt 0 ] || set -- bash .ci/run
+[ $# -gt 0 ] || set -- sh -c "tests/harness/deps.sh valkey && bash .ci/run"
 
 exec 9>"$kept/lock"
 flock -n 9 || fail "another run uses $kept; wait for it, or give another directory: DEBIAN13=DIRECTORY"
 [ -d "$system" ] || debian13_make "$system"
 cp /etc/resolv.conf "$system/etc/resolv.conf"
+if [ -e /etc/ssl/certs/ca-certificates.crt ]; then
+    cp /etc/ssl/certs/ca-certificates.crt "$system$roots"
+fi
+npm_registry=$(npm config get registry 2>/dev/null || true)
+export npm_registry
 find "$system/tmp" -mindepth 1 -delete
 copy_tree
 

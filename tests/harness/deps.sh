@@ -4,7 +4,7 @@
 # in docs/dependencies.md (a test checks).
 #
 # usage: deps.sh [--quiet] [GROUP...]
-# Groups: build base tryton idp, which are what no named group means; debian13 image.
+# Groups: build base tryton idp, which are what no named group means; debian13 valkey image.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -37,6 +37,8 @@ idp=(
 )
 # only for `make test-debian13`
 debian13=(debootstrap)
+# only on Debian 13, and there by `make test-debian13`: 12 has none
+valkey=(valkey-server)
 # only for `make image` and `make test-image`
 image=(buildah podman runc debootstrap python3-yaml binutils)
 
@@ -45,8 +47,8 @@ groups=()
 for word in "$@"; do
     case $word in
         --quiet) quiet=yes ;;
-        build | base | tryton | idp | debian13 | image) groups+=("$word") ;;
-        *) echo "deps: unknown group $word; there are: build base tryton idp debian13 image" >&2; exit 2 ;;
+        build | base | tryton | idp | debian13 | valkey | image) groups+=("$word") ;;
+        *) echo "deps: unknown group $word; there are: build base tryton idp debian13 valkey image" >&2; exit 2 ;;
     esac
 done
 [ ${#groups[@]} -gt 0 ] || groups=(build base tryton idp)
@@ -90,6 +92,7 @@ for group in "${groups[@]}"; do
         tryton) wanted+=("${tryton[@]}") ;;
         idp) node_is_there || wanted+=("${idp[@]}") ;;
         debian13) wanted+=("${debian13[@]}") ;;
+        valkey) wanted+=("${valkey[@]}") ;;
         image) wanted+=("${image[@]}") ;;
     esac
 done

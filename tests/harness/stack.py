@@ -126,7 +126,8 @@ class Redis:
             digest = hashlib.sha256(self.passwords["admin"].encode()).hexdigest()
             acl += f"user admin on #{digest} ~* &* +@all\n"
         (self.dir / "redis.acl").write_text(acl)
-        argv = ["redis-server", ROOT / "conf/redis.conf", "--port", self.port,
+        server = os.environ.get("TG_TEST_REDIS", "redis-server")  # or valkey-server
+        argv = [server, ROOT / "conf/redis.conf", "--port", self.port,
                 "--bind", "127.0.0.1", "--unixsocket", self.sock, "--unixsocketperm", "700",
                 "--dir", self.data, "--aclfile", self.dir / "redis.acl", "--daemonize", "no",
                 "--logfile", "", "--pidfile", ""]
