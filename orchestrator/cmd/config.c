@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cmd/config_account.h"
 #include "cmd/config_table.h"
 #include "connect/auth.h"
 #include "connect/connect.h"
@@ -730,7 +731,10 @@ static int load(const struct loader *l, struct tg_config *c)
             return -1;
         }
     }
-    return check_tenants(l, tenants, c) != 0 ? -1 : check_paths(l, tenants, c);
+    if (check_tenants(l, tenants, c) != 0 || check_paths(l, tenants, c) != 0) {
+        return -1;
+    }
+    return tg_config_accounts(l->doc, tenants, c, l->err);
 }
 
 struct tg_config *tg_config_load(const char *path, struct tg_error *err)

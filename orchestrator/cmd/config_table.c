@@ -382,6 +382,13 @@ static const struct tg_config_key destination_keys[] = {
      .offset = offsetof(struct tg_config_destination, options),
      .count_offset = offsetof(struct tg_config_destination, option_count),
      .max = TG_SCRIPT_OPTIONS_MAX},
+    {.name = "account",
+     .kind = TG_CONFIG_NAME,
+     .accepted = "1 to " NUMBER_TEXT(TG_SOURCE_NAME_MAX_BYTES) " of A-Z a-z 0-9 . _ -",
+     .help = "Destinations of one account, of any tenant, share `concurrency`, `rate` and the "
+             "breaker, and take turns. Default: an account of its own.",
+     .offset = offsetof(struct tg_config_destination, account),
+     .max = TG_SOURCE_NAME_MAX_BYTES},
     {.name = "concurrency",
      .kind = TG_CONFIG_NUMBER,
      .fallback = "64",

@@ -44,7 +44,8 @@ static void destination_clear(struct tg_config_destination *d)
                            d->scope,
                            d->ca_file,
                            d->cert_file,
-                           d->key_file};
+                           d->key_file,
+                           d->account};
 
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         free(texts[i]);

@@ -43,10 +43,12 @@ struct tg_config_destination {
     size_t allow_count;
     struct tg_config_pair *options; /* for the script: ctx.options */
     size_t option_count;
-    unsigned concurrency;
-    struct tg_rate rate; /* capacity 0: none */
-    uint32_t index;      /* over all tenants, the engine's destination */
-    unsigned line;       /* of the file where its name is, for messages */
+    char *account;           /* NULL: its own, shared with nobody */
+    uint32_t account_number; /* 0: its own; else the same for all of that account */
+    unsigned concurrency;    /* of its account, as rate */
+    struct tg_rate rate;     /* capacity 0: none */
+    uint32_t index;          /* over all tenants, the engine's destination */
+    unsigned line;           /* of the file where its name is, for messages */
 };
 
 struct tg_config_tenant {

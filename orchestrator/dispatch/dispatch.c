@@ -270,7 +270,8 @@ static int make_engine(struct tg_dispatch *d, struct tg_error *err)
                 (struct tg_engine_destination){.dedupe = t->about.dedupe,
                                                .idempotency_ttl_ms = t->about.idempotency_ttl_ms,
                                                .concurrency = t->config->concurrency,
-                                               .rate = t->config->rate};
+                                               .rate = t->config->rate,
+                                               .account = t->config->account_number};
         }
     }
     d->engine = tg_engine_new(list, d->target_count, d->o.seed);

@@ -457,6 +457,62 @@ static void the_tables_name_every_key(void **state)
     assert_true(n.saw_rate);
 }
 
+#define ACCOUNTS                                                                                   \
+    "redis: {url: 'unix:r.sock'}\n"                                                                \
+    "journal: {path: j.db}\n"                                                                      \
+    "api: {listen: 'unix:a.sock'}\n"                                                               \
+    "tenants:\n"                                                                                   \
+    "  - {id: a, sources: {one: {decoder: d}}, master: m, calendar: k, destinations: {\n"          \
+    "      own: {connector: file, path: p1, concurrency: 3},\n"                                    \
+    "      x: {connector: file, path: p2, account: netsuite}}}\n"                                  \
+    "  - {id: b, sources: {one: {decoder: d}}, master: m, calendar: k, destinations: {\n"          \
+    "      y: {connector: file, path: p3, account: other, concurrency: 9},\n"
+
+static void an_account_is_said_once(void **state)
+{
+    struct tg_error err;
+    struct tg_config *c =
+        load(ACCOUNTS "      z: {connector: file, path: p4, account: netsuite, concurrency: 5, "
+                      "rate: 10/s}}}\n",
+             &err);
+    const struct tg_config_destination *x, *z;
+
+    (void)state;
+    assert_string_equal(err.text, "");
+    assert_non_null(c);
+    assert_int_equal(c->tenants[0].destinations[0].account_number, 0);
+    assert_int_equal(c->tenants[0].destinations[0].concurrency, 3);
+    x = &c->tenants[0].destinations[1];
+    z = &c->tenants[1].destinations[1];
+    assert_int_equal(x->account_number, z->account_number);
+    assert_int_not_equal(x->account_number, 0);
+    assert_int_not_equal(c->tenants[1].destinations[0].account_number, x->account_number);
+    assert_int_equal(c->tenants[1].destinations[0].concurrency, 9);
+    assert_int_equal(x->concurrency, 5);
+    assert_int_equal(x->rate.emission_us, 100000);
+    assert_int_equal(x->rate.capacity, 5);
+    assert_int_equal(z->rate.capacity, 5);
+    tg_config_free(c);
+}
+
+static void an_account_has_one_limit(void **state)
+{
+    struct tg_error err;
+
+    (void)state;
+    assert_null(load(ACCOUNTS "      z: {connector: file, path: p4, account: other,\n"
+                              "          concurrency: 5}}}\n",
+                     &err));
+    assert_non_null(strstr(err.text, "t.yaml:11: `concurrency` is not that of destination `b/y` "
+                                     "(line 9), which has the same account `other`; accepted: "));
+    assert_null(load(ACCOUNTS "      v: {connector: file, path: p4, account: other, rate: 5/s},\n"
+                              "      w: {connector: file, path: p5, account: other, rate: 5/m}}}\n",
+                     &err));
+    assert_non_null(strstr(err.text, "t.yaml:11: `rate` is not that of destination `b/v`"));
+    assert_null(load(ACCOUNTS "      z: {connector: file, path: p4, account: 'a b'}}}\n", &err));
+    assert_non_null(strstr(err.text, "account"));
+}
+
 static void the_shipped_file_loads(void **state)
 {
     struct tg_error err = {""};
@@ -480,6 +536,8 @@ int main(void)
         cmocka_unit_test(files_that_are_no_configuration),
         cmocka_unit_test(an_event_with_one_uri_may_come_from_two_clients_apart),
         cmocka_unit_test(the_tables_name_every_key),
+        cmocka_unit_test(an_account_is_said_once),
+        cmocka_unit_test(an_account_has_one_limit),
         cmocka_unit_test(the_shipped_file_loads),
     };
 
