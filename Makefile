@@ -174,13 +174,15 @@ bench-pipeline: build
 
 # ---- use ----
 
+# ERP=tryton: the week goes into a real ERP, see docs/reference/tryton.md
+ERP ?=
 demo:
-	@tests/harness/deps.sh --quiet
+	@tests/harness/deps.sh --quiet build base $(if $(filter tryton,$(ERP)),tryton)
 	@$(MAKE) --no-print-directory -s build
 	@$(PYTHON) conf/demo/demo.py
 
 run:
-	@tests/harness/deps.sh --quiet
+	@tests/harness/deps.sh --quiet build base $(if $(filter tryton,$(ERP)),tryton)
 	@$(MAKE) --no-print-directory -s build
 	@$(PYTHON) conf/demo/demo.py --stay
 

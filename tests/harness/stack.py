@@ -58,9 +58,10 @@ def can_connect(address) -> bool:
 class Process:
     """One child with its log; ended by pid, and at exit if a test forgets."""
 
-    def __init__(self, name, argv, log, env=None, cwd=None):
+    def __init__(self, name, argv, log, env=None, cwd=None, user=None):
         self.name, self.argv, self.log = name, [str(a) for a in argv], Path(log)
         self.env, self.cwd = {**os.environ, **(env or {})}, cwd
+        self.user = {} if user is None else {"user": user, "group": user, "extra_groups": []}
         self.popen = None
         atexit.register(self.kill)
 
@@ -68,7 +69,7 @@ class Process:
         with open(self.log, "ab") as out:
             self.popen = subprocess.Popen(self.argv, stdout=out, stderr=out, env=self.env,
                                           cwd=self.cwd, stdin=subprocess.DEVNULL,
-                                          start_new_session=True)
+                                          start_new_session=True, **self.user)
         return self
 
     @property
