@@ -13,6 +13,7 @@
 #include "cmd/agree.h"
 #include "cmd/cmd.h"
 #include "cmd/config.h"
+#include "cmd/probe.h"
 #include "journal/journal.h"
 #include "master/catalogue.h"
 #include "rules/rules.h"
@@ -111,6 +112,24 @@ static void check_fixtures(struct check *k)
     }
 }
 
+static void on_destination_finding(void *arg, const char *text)
+{
+    finding(arg, "%s", text);
+}
+
+static void check_connectors(struct check *k, struct tg_bundle *bundle)
+{
+    const size_t before = k->findings;
+    struct tg_error err = {""};
+    int count = tg_probe(k->config, bundle, on_destination_finding, k, &err);
+
+    if (count < 0) {
+        finding(k, "%s", err.text);
+    } else if (count > 0 && k->findings == before) {
+        printf("ok: %d destinations with a script would open\n", count);
+    }
+}
+
 static void check_rules(struct check *k)
 {
     struct tg_error err = {""};
@@ -126,6 +145,7 @@ static void check_rules(struct check *k)
         }
         tg_rules_free(rules);
         check_fixtures(k);
+        check_connectors(k, bundle);
     }
     if (bundle != NULL) {
         tg_bundle_unref(bundle);
