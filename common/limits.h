@@ -86,6 +86,10 @@
 #define TG_INTAKE_GAUGE_MS 5000
 #define TG_INTAKE_ERROR_WAIT_MS 1000  /* after an error of Redis that a new try may cure */
 #define TG_INTAKE_EXCEPTIONS_MAX 1000 /* open ones of one object, closed by a later version */
+#define TG_AGAIN_MAX 1024             /* events waiting to be judged again at a person's wish */
+#define TG_AGAIN_WALKS_MAX 64         /* names that arrived and whose holds are not looked at yet */
+#define TG_AGAIN_TURN_MAX 64          /* events judged again in one turn of the loop */
+#define TG_AGAIN_DUE_MS 1000          /* between two looks at versions held for too long */
 #define TG_REDIS_CONNECT_MS 1000
 #define TG_REDIS_REPLY_MS 10000 /* a link without an answer for so long is dropped */
 #define TG_REDIS_BACKOFF_BASE_MS 50
@@ -100,7 +104,7 @@
 #define TG_VIOLATIONS_MAX 64
 #define TG_VIOLATION_MESSAGE_MAX_BYTES 1000
 #define TG_WAITS_FOR_MAX_BYTES 320 /* "worker:" and what a source calls it */
-#define TG_VALIDATE_ARRAY_MAX 500 /* POST /v1/time-entries/validate */
+#define TG_VALIDATE_ARRAY_MAX 500  /* POST /v1/time-entries/validate */
 
 /* --- orchestrator: rules --- */
 #define TG_LUA_MEMORY_MAX_BYTES (32 * 1024 * 1024)
@@ -151,7 +155,7 @@
 #define TG_JOURNAL_BATCH_OPS_MAX 16384
 #define TG_JOURNAL_PAGE_MAX 1000 /* rows of one list query */
 #define TG_AUDIT_DETAIL_MAX_BYTES 4096
-#define TG_REASON_MAX_BYTES 200 /* what a person says of what they do */
+#define TG_REASON_MAX_BYTES 200            /* what a person says of what they do */
 #define TG_JOURNAL_CACHE_KIB 16384         /* pages the writer keeps in memory */
 #define TG_JOURNAL_WAL_PAGES 4096          /* copy the WAL into the file after so many */
 #define TG_JOURNAL_WAL_KEEP_BYTES 67108864 /* a longer WAL file is cut when it is reused */

@@ -22,6 +22,8 @@ struct story {
     json_t *event, *objects, *exceptions; /* owned */
     int64_t object_ids[TG_API_OBJECTS_MAX];
     enum tg_version_state versions[TG_API_OBJECTS_MAX];
+    int64_t numbers[TG_API_OBJECTS_MAX];
+    unsigned char keys[TG_API_OBJECTS_MAX][TG_POSTING_KEY_BYTES];
     size_t object_count;
     enum tg_business_state stage; /* of the objects seen so far */
     bool has_stage;
@@ -80,20 +82,42 @@ static bool on_original(void *arg, const struct tg_row_event *row, int64_t journ
     return false;
 }
 
+/* The row of the same version that this one took the place of; object_count: none. */
+static size_t earlier_row(const struct story *s, const struct tg_row_object *row)
+{
+    size_t i = 0;
+
+    while (i < s->object_count && (s->numbers[i] != row->version ||
+                                   memcmp(s->keys[i], row->key, sizeof(s->keys[i])) != 0)) {
+        i++;
+    }
+    return i;
+}
+
+/* In order of id: of a version that was judged again the last row is shown. */
 static bool on_object(void *arg, const struct tg_row_object *row)
 {
     struct story *s = arg;
+    size_t at = earlier_row(s, row);
+    json_t *object;
 
-    if (s->object_count == TG_API_OBJECTS_MAX) {
+    if (at == TG_API_OBJECTS_MAX) {
         return false;
     }
-    s->object_ids[s->object_count] = row->id;
-    s->versions[s->object_count] = row->state;
-    s->object_count++;
-    return append(s, s->objects,
-                  json_pack("{s:s, s:s, s:I, s:s}", "kind", row->kind, "id", row->object_id,
-                            "version", (json_int_t)row->version, "state",
-                            tg_version_state_name(row->state)));
+    object =
+        json_pack("{s:s, s:s, s:I, s:s, s:s?}", "kind", row->kind, "id", row->object_id, "version",
+                  (json_int_t)row->version, "state", tg_version_state_name(row->state), "waits_for",
+                  row->state == TG_VERSION_HELD ? row->waits_for : NULL);
+    s->object_ids[at] = row->id;
+    s->versions[at] = row->state;
+    s->numbers[at] = row->version;
+    memcpy(s->keys[at], row->key, sizeof(s->keys[at]));
+    if (at == s->object_count) {
+        s->object_count++;
+        return append(s, s->objects, object);
+    }
+    s->failed = object == NULL || json_array_set_new(s->objects, at, object) != 0;
+    return !s->failed;
 }
 
 struct postings {

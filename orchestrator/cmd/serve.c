@@ -27,6 +27,7 @@
 #include "cmd/reload.h"
 #include "common/log.h"
 #include "core/metrics.h"
+#include "intake/again.h"
 #include "intake/intake.h"
 #include "journal/audit.h"
 #include "rules/scripts.h"
@@ -273,6 +274,7 @@ static void reload_done(uv_work_t *work, int status)
         tg_log(TG_LOG_INFO, COMMAND, "reload: rules %.12s and master data are in force",
                tg_bundle_sha256(s->shared.bundle));
         say_loaded(s);
+        tg_holds_arrived(s->intake, NULL, NULL); /* what waits may be there now */
     }
     tg_loaded_clear(&s->loaded);
     if (s->reload_again) {

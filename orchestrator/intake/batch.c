@@ -1,137 +1,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/digest.h"
 #include "common/log.h"
 #include "core/metrics.h"
 #include "intake/inner.h"
+#include "intake/judge.h"
 #include "intake/known.h"
-#include "intake/write.h"
-
-/* One more entry must fit: its rows, and the exceptions it may close. */
-#define BATCH_OPS_FULL (TG_JOURNAL_BATCH_OPS_MAX - TG_INTAKE_EXCEPTIONS_MAX - 256)
-
-static int64_t wall_ms(void)
-{
-    struct timespec ts;
-
-    (void)clock_gettime(CLOCK_REALTIME, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 /* ---- deciding ---- */
-
-struct verdict {
-    struct tg_reading reading;
-    struct tg_pipeline_result result;
-    struct tg_known known;
-    struct tg_plan plan;
-    bool ran;
-};
-
-static void verdict_clear(struct verdict *v)
-{
-    tg_plan_clear(&v->plan);
-    tg_known_clear(&v->known);
-    if (v->ran) {
-        tg_pipeline_clear(&v->result);
-    }
-    tg_reading_clear(&v->reading);
-}
-
-static struct tg_master *master_of(const struct tg_intake *i, const struct tg_config_tenant *t)
-{
-    return i->o.masters[t - i->o.config->tenants];
-}
-
-static struct tg_pipeline_input input_of(const struct tg_intake *i, const struct verdict *v)
-{
-    return (struct tg_pipeline_input){.type = v->reading.event.type,
-                                      .data = v->reading.data,
-                                      .headers = v->reading.headers,
-                                      .tenant = v->reading.tenant,
-                                      .source = v->reading.source,
-                                      .master = master_of(i, v->reading.tenant),
-                                      .received_ms = v->reading.event.received_ms};
-}
-
-static int run_pipeline(const struct tg_intake *i, struct verdict *v, struct tg_error *err)
-{
-    struct tg_pipeline_input in = input_of(i, v);
-
-    if (tg_pipeline_run(i->o.pipeline, &in, &v->result) != 0) {
-        return tg_error_set(err, "intake: no memory to run the rules");
-    }
-    v->ran = true;
-    return 0;
-}
-
-/* "acme/erp" is "erp" to the rules. */
-static const char *short_name(const char *destination_id, const char *tenant)
-{
-    size_t len = strlen(tenant);
-
-    return strncmp(destination_id, tenant, len) == 0 && destination_id[len] == '/'
-               ? destination_id + len + 1
-               : destination_id;
-}
-
-/* What the rules say about taking back each effect that this version would have to take back. */
-static int ask_reversals(const struct tg_intake *i, struct verdict *v, struct tg_error *err)
-{
-    struct tg_pipeline_input in = input_of(i, v);
-
-    for (size_t k = 0; k < v->known.posting_count; k++) {
-        struct tg_known_posting *e = &v->known.postings[k];
-        enum tg_correction c = tg_known_correction(e);
-        json_t *posting;
-
-        if (c != TG_CORRECT_REVERSE && c != TG_CORRECT_REVERSE_WHEN_POSTED) {
-            continue;
-        }
-        posting = json_pack("{s:s, s:s, s:s, s:s, s:o}", "destination",
-                            short_name(e->destination_id, in.tenant->id), "kind", e->kind, "leg",
-                            e->leg, "period", e->period, "payload",
-                            json_loads(e->payload, JSON_REJECT_DUPLICATES, NULL));
-        if (posting != NULL) {
-            e->reversal = tg_pipeline_reversal(i->o.pipeline, &in, v->result.object_kind, posting);
-            json_decref(posting);
-        }
-        if (e->reversal == NULL) {
-            return tg_error_set(err, "intake: no memory to ask about a reversal");
-        }
-    }
-    return 0;
-}
-
-/* The rules, and what is known about the object they made. 0; 1: its twin is in the batch, or a
- * mark of it on its way to the journal; -1. */
-static int look_at_object(struct tg_intake *i, struct verdict *v, struct tg_error *err)
-{
-    unsigned char key[TG_POSTING_KEY_BYTES];
-    int rc;
-
-    if (run_pipeline(i, v, err) != 0) {
-        return -1;
-    }
-    if (!tg_decide_has_object(&v->result)) {
-        return 0;
-    }
-    if (tg_decide_object_key(&v->reading, &v->result, key) != 0) {
-        return tg_error_set(err, "intake: no memory for a key");
-    }
-    if (tg_seen_has(&i->seen, key)) {
-        return 1;
-    }
-    rc = tg_known_object(i->reader, i->o.dispatch, key, v->result.object_version, &v->known, err);
-    if (rc != 0) {
-        return rc;
-    }
-    tg_seen_add(&i->seen, key);
-    return ask_reversals(i, v, err);
-}
 
 /* An entry's id as a key of the batch's seen set. */
 static int id_key(const struct tg_held *h, unsigned char key[TG_POSTING_KEY_BYTES])
@@ -146,7 +24,7 @@ static int id_key(const struct tg_held *h, unsigned char key[TG_POSTING_KEY_BYTE
 }
 
 /* The id is in the journal. 0: and so is the event; 1: it is another event, refused as such; -1. */
-static int refuse_reuse(struct tg_intake *i, struct verdict *v, char *stored_id,
+static int refuse_reuse(struct tg_intake *i, struct tg_verdict *v, char *stored_id,
                         struct tg_error *err)
 {
     int rc = tg_known_reuse(i->reader, &v->reading.event, stored_id, err);
@@ -165,8 +43,8 @@ static int refuse_reuse(struct tg_intake *i, struct verdict *v, char *stored_id,
     return rc;
 }
 
-/* 0 with a plan; 1: not in this batch, see look_at_object; -1. */
-static int judge(struct tg_intake *i, const struct tg_held *h, struct verdict *v,
+/* 0 with a plan; 1: not in this batch, see tg_judge_object; -1. */
+static int judge(struct tg_intake *i, const struct tg_held *h, struct tg_verdict *v,
                  struct tg_error *err)
 {
     unsigned char key[TG_POSTING_KEY_BYTES];
@@ -185,7 +63,7 @@ static int judge(struct tg_intake *i, const struct tg_held *h, struct verdict *v
         return -1;
     }
     if (v->known.identity_event == 0 && v->reading.code == NULL) {
-        rc = look_at_object(i, v, err);
+        rc = tg_judge_object(i, v, err);
     }
     if (rc != 0) {
         return rc;
@@ -201,12 +79,8 @@ static int judge(struct tg_intake *i, const struct tg_held *h, struct verdict *v
 
 static int decide_entry(struct tg_intake *i, const struct tg_held *h, struct tg_error *err)
 {
-    struct tg_write w = {.journal = i->o.journal,
-                         .dispatch = i->o.dispatch,
-                         .batch = i->batch,
-                         .master_version = "",
-                         .now_ms = wall_ms()};
-    struct verdict v = {.ran = false};
+    struct tg_verdict v = {.ran = false};
+    struct tg_write w;
     char stored_id[TG_EVENT_ID_STORED_MAX_BYTES];
     const int known = tg_reader_has_event(i->reader, h->entry.event_id, err);
     int rc;
@@ -220,6 +94,7 @@ static int decide_entry(struct tg_intake *i, const struct tg_held *h, struct tg_
     if (h->lost) {
         tg_log(TG_LOG_ERROR, "intake", "event %s was pending and Redis no longer has it: data loss",
                h->entry.event_id);
+        w = tg_judge_write(i, &v);
         return tg_write_lost(&w, h->entry.event_id, err);
     }
     if (tg_reading_make(&h->entry, i->o.config, &v.reading) != 0) {
@@ -228,20 +103,16 @@ static int decide_entry(struct tg_intake *i, const struct tg_held *h, struct tg_
     if (known == 0) {
         rc = refuse_reuse(i, &v, stored_id, err);
         if (rc != 1) {
-            verdict_clear(&v);
+            tg_verdict_clear(&v);
             return rc;
         }
     }
     rc = judge(i, h, &v, err);
     if (rc == 0) {
-        w.rules_sha256 = tg_bundle_sha256(tg_rules_bundle(i->o.pipeline->rules));
-        if (v.reading.tenant != NULL) {
-            w.master_version = tg_master_version(master_of(i, v.reading.tenant));
-            w.hold_timeout_ms = v.reading.tenant->hold_timeout_ms;
-        }
+        w = tg_judge_write(i, &v);
         rc = tg_write_plan(&w, &v.reading, &v.plan, &v.known, err);
     }
-    verdict_clear(&v);
+    tg_verdict_clear(&v);
     return rc;
 }
 
@@ -351,11 +222,11 @@ static void on_committed(void *arg, bool ok, const struct tg_error *err)
         return;
     }
     tg_dispatch_kick(i->o.dispatch);
+    tg_again_committed(i);
     tg_intake_advance(i);
 }
 
-/* A full queue leaves the batch here; the tick comes back to it. */
-static void submit(struct tg_intake *i)
+void tg_intake_submit(struct tg_intake *i)
 {
     if (tg_batch_ops(i->batch) == 0) {
         tg_batch_free(i->batch);
@@ -378,7 +249,7 @@ static void make_batch(struct tg_intake *i)
     }
     tg_seen_clear(&i->seen);
     while (rc == 0 && i->held_next < i->held_count && i->held_next < TG_INTAKE_BATCH_MAX &&
-           tg_batch_ops(i->batch) < BATCH_OPS_FULL) {
+           tg_batch_ops(i->batch) < TG_INTAKE_OPS_FULL) {
         rc = decide_entry(i, i->held[i->held_next], &err);
         i->held_next += rc == 0;
     }
@@ -386,7 +257,7 @@ static void make_batch(struct tg_intake *i)
         tg_intake_fail(i, &err);
         return;
     }
-    submit(i);
+    tg_intake_submit(i);
 }
 
 int tg_intake_hold(struct tg_intake *i, struct tg_held *h)
@@ -406,15 +277,28 @@ int tg_intake_hold(struct tg_intake *i, struct tg_held *h)
     return 0;
 }
 
+/* New entries and old events take turns. */
+static void make_either(struct tg_intake *i)
+{
+    bool again = tg_again_has_work(i) && (i->held_count == 0 || !i->again_was_last);
+
+    i->again_was_last = again;
+    if (again) {
+        tg_again_make(i);
+    } else if (i->held_count != 0) {
+        make_batch(i);
+    }
+}
+
 void tg_intake_work(struct tg_intake *i)
 {
     if (i->committing || i->acking || i->failed) {
         return;
     }
     if (i->batch != NULL) {
-        submit(i);
+        tg_intake_submit(i);
     } else if (i->held_next == 0 && !i->stopping) {
-        make_batch(i);
+        make_either(i);
     }
     if (!i->failed && !i->committing && i->batch == NULL && i->held_next != 0) {
         send_acks(i);

@@ -287,18 +287,20 @@ static const char *refusal(const struct tg_config_tenant *tenant, const struct t
     return json_string_value(code);
 }
 
+/* *waits_for: what would cure it, if that is all there is. */
 static const char *first_refusal(const struct tg_config_tenant *tenant, const struct tg_known *k,
-                                 const char **message)
+                                 const char **message, const char **waits_for)
 {
     if (k->uncertain) {
         *message = "the object has more versions or postings than a correction looks at";
         return "correction_after_posting";
     }
     for (size_t i = 0; i < k->posting_count; i++) {
-        const char *code =
-            stands(&k->postings[i]) ? refusal(tenant, &k->postings[i], message) : NULL;
+        const struct tg_known_posting *e = &k->postings[i];
+        const char *code = stands(e) ? refusal(tenant, e, message) : NULL;
 
         if (code != NULL) {
+            *waits_for = json_string_value(json_object_get(e->reversal, "waits_for"));
             return code;
         }
     }
@@ -371,18 +373,54 @@ static int same_version(struct tg_plan *p, const struct tg_known *k, const struc
                           "this version of the object came before with other content", NULL);
 }
 
-/* Everything the version itself owes, or why it cannot be: then p->code is set. */
+/* What would cure all violations, one after the other; NULL: a person must. */
+static const char *cure_of(const json_t *violations)
+{
+    const char *first = NULL;
+    json_t *v;
+    size_t i;
+
+    json_array_foreach((json_t *)violations, i, v)
+    {
+        const char *name = json_string_value(json_object_get(v, "waits_for"));
+
+        if (name == NULL) {
+            return NULL;
+        }
+        first = first != NULL ? first : name;
+    }
+    return first;
+}
+
+/* Held instead of an exception, if it may be. */
+static bool hold(struct tg_plan *p, const struct tg_reading *r, const struct tg_known *k,
+                 const char *waits_for)
+{
+    if (waits_for == NULL || k->is_overdue || r->tenant->hold_timeout_ms <= 0) {
+        return false;
+    }
+    p->waits_for = waits_for;
+    p->object_state = TG_VERSION_HELD;
+    return true;
+}
+
+/* Everything the version itself owes, or why it cannot be: then p->code or p->waits_for is set. */
 static int plan_new(struct tg_plan *p, const struct tg_reading *r,
                     const struct tg_pipeline_result *result, const struct tg_known *k,
                     const struct tg_catalogue *c)
 {
-    const char *message = NULL;
+    const char *message = NULL, *waits_for = NULL;
     const char *code;
 
     if (json_array_size(result->violations) != 0) {
-        return open_violations(p, c, result->violations);
+        return hold(p, r, k, cure_of(result->violations))
+                   ? 0
+                   : open_violations(p, c, result->violations);
     }
-    code = first_refusal(r->tenant, k, &message);
+    code = first_refusal(r->tenant, k, &message, &waits_for);
+    if (code != NULL && hold(p, r, k, waits_for)) {
+        return 0;
+    }
     if (code != NULL) {
         return open_exception(p, c, code, message != NULL ? message : code, NULL);
     }
@@ -408,7 +446,7 @@ static int plan_newest(struct tg_plan *p, const struct tg_reading *r,
         drop_postings(p);
         p->object_state = TG_VERSION_EXCEPTION;
     }
-    if (p->code != NULL && anything_stands(k)) {
+    if ((p->code != NULL || p->waits_for != NULL) && anything_stands(k)) {
         if (k->latest.id != k->live.id) {
             end_version(p, &k->latest); /* an earlier correction that waits for a person as well */
         }

@@ -24,6 +24,10 @@
  *      withdrawal plans nothing of its own and is WITHDRAWN; also when no other version is known,
  *      so that a late lower one is SUPERSEDED by it
  *
+ * Wherever 6 and 7 say EXCEPTION for violations or for what the rules refuse to take back: if each
+ * of them names what would cure it (waits_for) and the tenant lets things be held, the version is
+ * HELD with the first name instead, and no exception is opened.
+ *
  * At most one version of an object is VALIDATED (`live`): 7 is the only step that makes one, and it
  * ends the one before in the same commit. An exception that says nobody knows what happened stays
  * open: only its posting can end it.
@@ -58,7 +62,7 @@ struct tg_known_posting {
 };
 
 struct tg_known_exception {
-    int64_t id, object, posting; /* posting 0: of the object */
+    int64_t id, event, object, posting; /* posting 0: of the object; object 0: of the event */
     char tenant[TG_TENANT_MAX_BYTES + 1];
     char code[TG_SOURCE_NAME_MAX_BYTES + 1];
     char owner[TG_SOURCE_NAME_MAX_BYTES + 1];
@@ -81,6 +85,7 @@ struct tg_known {
     size_t posting_count;           /* over all versions */
     struct tg_known_posting *postings;
     bool uncertain;         /* more of them than are looked at: nothing is touched */
+    bool is_overdue;        /* this version was held for long enough: it is not held again */
     size_t exception_count; /* open ones of latest and live, and of postings in exception */
     struct tg_known_exception *exceptions;
 };
@@ -116,6 +121,7 @@ struct tg_plan {
     size_t posting_count; /* reversals first: their ids are lower than those of what waits */
     struct tg_plan_posting postings[TG_EFFECTS_MAX + TG_POSTINGS_PER_OBJECT_MAX];
 
+    const char *waits_for;    /* HELD: the name; NULL otherwise */
     const char *code, *owner; /* of the exception to open; code NULL: none */
     char *detail;             /* owned */
 

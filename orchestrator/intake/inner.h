@@ -4,6 +4,7 @@
  *   intake.c   start, stop, what comes next (tg_intake_advance), the tick
  *   ask.c      commands to Redis and their replies: groups, reads, claims, trimming, the gauge
  *   batch.c    held entries -> decisions -> one journal batch -> acknowledgement
+ *   again.c    events of the journal, judged again -> one journal batch -> answers
  *
  * Ownership: tg_intake owns everything it points to but the options.
  */
@@ -13,6 +14,11 @@
 #include "intake/intake.h"
 #include "intake/seen.h"
 #include "intake/stream.h"
+
+/* One more entry must fit into a batch: its rows, and the exceptions it may close. */
+#define TG_INTAKE_OPS_FULL (TG_JOURNAL_BATCH_OPS_MAX - TG_INTAKE_EXCEPTIONS_MAX - 256)
+
+struct tg_again;
 
 enum tg_intake_phase { TG_MAKE_GROUPS, TG_READ_OWN, TG_CLAIM, TG_READ_NEW };
 
@@ -48,6 +54,10 @@ struct tg_intake {
     unsigned acks_out;
     struct tg_seen seen;
 
+    /* again.c */
+    struct tg_again *again;
+    bool again_was_last; /* the last batch was one of again.c */
+
     bool stopping, closing, failed;
     unsigned open_parts; /* links and the timer */
     void (*stopped)(void *arg);
@@ -57,6 +67,7 @@ struct tg_intake {
 int64_t tg_intake_now(const struct tg_intake *i); /* loop time */
 void tg_intake_fail(struct tg_intake *i, const struct tg_error *err);
 void tg_intake_fail_text(struct tg_intake *i, const char *text);
+void tg_intake_soon(struct tg_intake *i); /* advances in the next turn of the loop */
 /* Does what comes next, if anything may. Called after every change. */
 void tg_intake_advance(struct tg_intake *i);
 
@@ -65,7 +76,18 @@ void tg_intake_ask(struct tg_intake *i);          /* the next command of the pha
 void tg_intake_start_over(struct tg_intake *i);   /* own entries first */
 void tg_intake_housekeeping(struct tg_intake *i); /* trim and gauge, when due */
 
+/* again.c */
+struct tg_again *tg_again_new(void); /* NULL: no memory */
+void tg_again_free(struct tg_again *a);
+bool tg_again_has_work(const struct tg_intake *i);
+void tg_again_make(struct tg_intake *i);      /* a batch of it, if anything is to be written */
+void tg_again_committed(struct tg_intake *i); /* the batch is on disk: answers */
+void tg_again_tick(struct tg_intake *i);      /* what is overdue */
+void tg_again_stop(struct tg_intake *i);      /* who waits is told that it was not done */
+
 /* batch.c */
+void tg_intake_submit(
+    struct tg_intake *i); /* the batch; a full queue leaves it for the next tick */
 int tg_intake_hold(struct tg_intake *i, struct tg_held *h); /* takes it; 0 or -1: no memory */
 void tg_intake_work(struct tg_intake *i);                   /* the next step of what is held */
 void tg_intake_drop_held(struct tg_intake *i);              /* it stays pending in Redis */

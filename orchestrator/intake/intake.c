@@ -77,6 +77,7 @@ static void close_parts(struct tg_intake *i)
         return;
     }
     i->closing = true;
+    tg_again_stop(i);
     tg_intake_drop_held(i);
     tg_metric_set(TG_METRIC_REDIS_CONNECTED, 0);
     i->open_parts = 3;
@@ -101,7 +102,7 @@ void tg_intake_advance(struct tg_intake *i)
     if (i->failed || i->closing) {
         return;
     }
-    if (i->held_count != 0 || i->batch != NULL) {
+    if (i->held_count != 0 || i->batch != NULL || tg_again_has_work(i)) {
         tg_intake_work(i);
     }
     if (i->failed || i->closing) {
@@ -124,7 +125,13 @@ static void on_tick(uv_timer_t *timer)
     struct tg_intake *i = timer->data;
 
     tg_intake_housekeeping(i);
+    tg_again_tick(i);
     tg_intake_advance(i);
+}
+
+void tg_intake_soon(struct tg_intake *i)
+{
+    (void)uv_timer_start(&i->tick, on_tick, 1, TICK_MS);
 }
 
 static void on_up(void *arg, struct tg_redis_link *l)
@@ -174,7 +181,7 @@ static void on_settled(void *arg)
 {
     struct tg_intake *i = arg;
 
-    if (i->held_count != 0) {
+    if (i->held_count != 0 || tg_again_has_work(i)) {
         tg_intake_advance(i);
     }
 }
@@ -194,15 +201,23 @@ struct tg_intake *tg_intake_start(const struct tg_intake_options *o, struct tg_e
     }
     i->o = *o;
     i->phase = TG_MAKE_GROUPS;
+    i->again = tg_again_new();
+    if (i->again == NULL) {
+        (void)tg_error_set(err, "intake: no memory");
+        free(i);
+        return NULL;
+    }
     if (tg_streams_init(&i->streams, o->config->redis.prefix, o->config->redis.shards) != 0) {
         (void)tg_error_set(err, "redis.prefix %s is longer than %d bytes", o->config->redis.prefix,
                            TG_PREFIX_MAX_BYTES);
+        tg_again_free(i->again);
         free(i);
         return NULL;
     }
     i->reader = tg_reader_open(o->config->journal.path, err);
     if (i->reader == NULL || tg_reader_journal_id(i->reader, i->journal_id, err) != 0) {
         tg_reader_close(i->reader);
+        tg_again_free(i->again);
         free(i);
         return NULL;
     }
@@ -216,6 +231,7 @@ struct tg_intake *tg_intake_start(const struct tg_intake_options *o, struct tg_e
             tg_redis_link_close(i->read_link, on_refused_link_closed, NULL);
         }
         tg_reader_close(i->reader);
+        tg_again_free(i->again);
         free(i);
         return NULL;
     }
@@ -241,6 +257,7 @@ void tg_intake_free(struct tg_intake *i)
     }
     tg_intake_drop_held(i);
     free(i->held);
+    tg_again_free(i->again);
     tg_reader_close(i->reader);
     free(i);
 }

@@ -12,6 +12,12 @@ static int no_memory(struct tg_error *err)
 static int write_event(const struct tg_write *w, struct tg_reading *r, const struct tg_plan *p,
                        struct tg_error *err)
 {
+    if (w->event != 0) {
+        r->event.id = w->event;
+        return !w->event_accepted || tg_batch_event_accepted(w->batch, w->event) == 0
+                   ? 0
+                   : no_memory(err);
+    }
     r->event.id = tg_journal_next_id(w->journal, TG_TABLE_EVENTS);
     r->event.state = p->event_state;
     r->event.duplicate_of = p->duplicate_of;
@@ -44,8 +50,12 @@ static int write_object(const struct tg_write *w, const struct tg_reading *r,
                                 .state = p->object_state,
                                 .json = p->json,
                                 .rules_sha256 = w->rules_sha256,
-                                .master_version = w->master_version};
+                                .master_version = w->master_version,
+                                .waits_for = p->waits_for};
 
+    if (p->object_state == TG_VERSION_HELD) {
+        row.due_ms = w->now_ms + w->hold_timeout_ms;
+    }
     row.id = tg_journal_next_id(w->journal, TG_TABLE_OBJECTS);
     memcpy(row.key, p->object_key, sizeof(row.key));
     *id = row.id;
@@ -171,16 +181,17 @@ static bool ends(const struct tg_plan *p, int64_t object)
     return false;
 }
 
-static int close_exception(const struct tg_write *w, const struct tg_known_exception *x,
-                           struct tg_error *err)
+int tg_write_close(const struct tg_write *w, const struct tg_known_exception *x,
+                   enum tg_exception_state state, struct tg_error *err)
 {
     const struct tg_row_exception row = {.id = x->id,
+                                         .event = x->event,
                                          .object = x->object,
                                          .posting = x->posting,
                                          .tenant = x->tenant,
                                          .code = x->code,
                                          .owner = x->owner,
-                                         .state = TG_EXCEPTION_AUTO_CLOSED,
+                                         .state = state,
                                          .opened_ms = x->opened_ms,
                                          .closed_ms = w->now_ms};
 
@@ -201,8 +212,10 @@ static int write_ends(const struct tg_write *w, const struct tg_plan *p, const s
     for (size_t i = 0; i < k->exception_count; i++) {
         const struct tg_known_exception *x = &k->exceptions[i];
         bool over = x->posting != 0 ? is_cancelled(p, k, x->posting) : ends(p, x->object);
+        bool judged = w->judged_object != 0 && x->object == w->judged_object && x->posting == 0;
 
-        if (over && close_exception(w, x, err) != 0) {
+        if (over &&
+            tg_write_close(w, x, judged ? w->close_as : TG_EXCEPTION_AUTO_CLOSED, err) != 0) {
             return -1;
         }
     }
@@ -219,6 +232,9 @@ int tg_write_plan(const struct tg_write *w, struct tg_reading *r, const struct t
         write_postings(w, p, object, err) != 0 ||
         (p->code != NULL && write_exception(w, r, p, object, err) != 0)) {
         return -1;
+    }
+    if (w->object_out != NULL) {
+        *w->object_out = object;
     }
     if (p->conflict && tg_batch_audit(w->batch, "orchestrator", "event.conflict", r->event.event_id,
                                       p->detail) != 0) {

@@ -17,7 +17,17 @@ struct tg_write {
     const char *rules_sha256, *master_version;
     int64_t now_ms;
     int64_t hold_timeout_ms; /* the tenant's */
+    /* of an event that is in the journal already and was judged again; else 0 */
+    int64_t event;
+    bool event_accepted;              /* it was refused before, and is an object now */
+    int64_t judged_object;            /* its object before; 0: none */
+    enum tg_exception_state close_as; /* how the exceptions of that one end */
+    int64_t *object_out;              /* gets the id of the new object row; NULL: nobody asks */
 };
+
+/* What ends the exceptions of an object; posting 0: its own ones. */
+int tg_write_close(const struct tg_write *w, const struct tg_known_exception *x,
+                   enum tg_exception_state state, struct tg_error *err);
 
 /* 0, or -1 with err: the process cannot go on (no memory, or dispatch refused what it allowed). */
 int tg_write_plan(const struct tg_write *w, struct tg_reading *r, const struct tg_plan *p,

@@ -120,6 +120,8 @@ static enum tg_applied apply_object(struct tg_store *s, const struct tg_row_obje
     tg_bind_text(&b, o->json);
     tg_bind_text(&b, o->rules_sha256);
     tg_bind_text(&b, o->master_version);
+    tg_bind_text(&b, o->waits_for);
+    tg_bind_i64(&b, o->due_ms);
     a = applied(s, tg_bind_run(&b), err, "object", o->id);
     return a == TG_APPLIED ? note_object(s, o->id, o->state, err) : a;
 }
@@ -138,6 +140,49 @@ static enum tg_applied apply_object_state(struct tg_store *s, int64_t id, enum t
         return TG_REFUSED;
     }
     return a == TG_APPLIED ? note_object(s, id, to, err) : a;
+}
+
+static enum tg_applied apply_object_hold(struct tg_store *s, const struct tg_op *op,
+                                         struct tg_error *err)
+{
+    struct tg_bind b = tg_bind_begin(s->statements[TG_STORE_OBJECT_HOLD]);
+    enum tg_applied a;
+
+    tg_bind_i64(&b, op->u.object_hold.id);
+    tg_bind_text(&b, op->u.object_hold.waits_for);
+    a = applied(s, tg_bind_run(&b), err, "hold of object", op->u.object_hold.id);
+    if (a == TG_APPLIED && sqlite3_changes(s->db) != 1) {
+        (void)tg_error_set(err, "journal: object %" PRId64 " is not held", op->u.object_hold.id);
+        return TG_REFUSED;
+    }
+    return a;
+}
+
+static enum tg_applied apply_event_accepted(struct tg_store *s, int64_t event, struct tg_error *err)
+{
+    struct tg_bind b = tg_bind_begin(s->statements[TG_STORE_EVENT_ACCEPTED]);
+    enum tg_applied a;
+
+    tg_bind_i64(&b, event);
+    a = applied(s, tg_bind_run(&b), err, "state of event", event);
+    if (a == TG_APPLIED && sqlite3_changes(s->db) != 1) {
+        (void)tg_error_set(err, "journal: event %" PRId64 " is not in exception", event);
+        return TG_REFUSED;
+    }
+    return a;
+}
+
+static enum tg_applied apply_edit(struct tg_store *s, const struct tg_row_edit *e,
+                                  struct tg_error *err)
+{
+    struct tg_bind b = tg_bind_begin(s->statements[TG_STORE_EDIT]);
+
+    tg_bind_id(&b, e->event);
+    tg_bind_id(&b, e->posting);
+    tg_bind_i64(&b, e->at_ms);
+    tg_bind_text(&b, e->actor);
+    tg_bind_blob(&b, e->body.data, e->body.len);
+    return applied(s, tg_bind_run(&b), err, "edit of", e->event != 0 ? e->event : e->posting);
 }
 
 static enum tg_applied apply_posting(struct tg_store *s, const struct tg_row_posting *p,
@@ -494,6 +539,12 @@ static enum tg_applied apply_one(struct tg_store *s, const struct tg_op *op, str
         return apply_object(s, &op->u.object, err);
     case TG_OP_OBJECT_STATE:
         return apply_object_state(s, op->u.object_state.id, op->u.object_state.to, err);
+    case TG_OP_OBJECT_HOLD:
+        return apply_object_hold(s, op, err);
+    case TG_OP_EVENT_ACCEPTED:
+        return apply_event_accepted(s, op->u.event_accepted, err);
+    case TG_OP_EDIT:
+        return apply_edit(s, &op->u.edit, err);
     case TG_OP_POSTING:
         return apply_posting(s, &op->u.posting, err);
     case TG_OP_MARK:

@@ -203,6 +203,7 @@ int tg_batch_object(struct tg_batch *b, const struct tg_row_object *r)
     o->json = keep(b, r->json);
     o->rules_sha256 = keep(b, r->rules_sha256);
     o->master_version = keep(b, r->master_version);
+    o->waits_for = keep(b, r->waits_for);
     return op_result(b);
 }
 
@@ -216,6 +217,42 @@ int tg_batch_object_state(struct tg_batch *b, int64_t object, enum tg_version_st
     op->u.object_state.id = object;
     op->u.object_state.to = to;
     return 0;
+}
+
+int tg_batch_object_hold(struct tg_batch *b, int64_t object, const char *waits_for)
+{
+    struct tg_op *op = op_add(b, TG_OP_OBJECT_HOLD);
+
+    if (op == NULL) {
+        return -1;
+    }
+    op->u.object_hold.id = object;
+    op->u.object_hold.waits_for = keep(b, waits_for);
+    return op_result(b);
+}
+
+int tg_batch_event_accepted(struct tg_batch *b, int64_t event)
+{
+    struct tg_op *op = op_add(b, TG_OP_EVENT_ACCEPTED);
+
+    if (op == NULL) {
+        return -1;
+    }
+    op->u.event_accepted = event;
+    return 0;
+}
+
+int tg_batch_edit(struct tg_batch *b, const struct tg_row_edit *r)
+{
+    struct tg_op *op = op_add(b, TG_OP_EDIT);
+
+    if (op == NULL) {
+        return -1;
+    }
+    op->u.edit = *r;
+    op->u.edit.actor = keep(b, r->actor);
+    op->u.edit.body.data = keep_bytes(b, r->body.data, r->body.len);
+    return op_result(b);
 }
 
 int tg_batch_posting(struct tg_batch *b, const struct tg_row_posting *r)

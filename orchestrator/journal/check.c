@@ -77,6 +77,9 @@ static const char *const questions[] = {
     "JOIN objects v ON v.id = w.object "
     "WHERE p.hold = 'order' AND (v.key <> o.key OR v.version > o.version OR v.id = o.id)",
 
+    "SELECT 'object ' || id || ' is held and names nothing it waits for, or has no time' "
+    "FROM objects INDEXED BY objects_held WHERE state = 0 AND (waits_for = '' OR due_ms <= 0)",
+
     /* corrections */
     "SELECT 'posting ' || id || ' is reversed and no reversal of it is posted' FROM postings p "
     "WHERE state = 10 AND NOT EXISTS (SELECT 1 FROM postings r INDEXED BY postings_reverses "

@@ -27,6 +27,9 @@ enum tg_op_kind {
     TG_OP_EVENT,
     TG_OP_OBJECT,
     TG_OP_OBJECT_STATE,
+    TG_OP_OBJECT_HOLD,
+    TG_OP_EVENT_ACCEPTED,
+    TG_OP_EDIT,
     TG_OP_POSTING,
     TG_OP_MARK,
     TG_OP_HOLD,
@@ -46,6 +49,12 @@ struct tg_op {
             int64_t id;
             enum tg_version_state to;
         } object_state;
+        struct {
+            int64_t id;
+            const char *waits_for;
+        } object_hold;
+        int64_t event_accepted;
+        struct tg_row_edit edit;
         struct tg_row_posting posting;
         struct tg_row_mark mark;
         struct {
@@ -113,9 +122,12 @@ void tg_batch_shed(struct tg_batch *b);
              "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, "      \
              "?17, ?18, ?19, ?20, ?21)")                                                           \
     X(OBJECT, "INSERT INTO objects(id, event, tenant, kind, source, object_id, key, version, "     \
-              "state, json, rules_sha256, master_version) "                                        \
-              "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)")                         \
+              "state, json, rules_sha256, master_version, waits_for, due_ms) "                     \
+              "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)")               \
     X(OBJECT_STATE, "UPDATE objects SET state = ?2 WHERE id = ?1")                                 \
+    X(OBJECT_HOLD, "UPDATE objects SET waits_for = ?2 WHERE id = ?1 AND state = 0")                \
+    X(EVENT_ACCEPTED, "UPDATE events SET state = 1 WHERE id = ?1 AND state = 3")                   \
+    X(EDIT, "INSERT INTO edits(event, posting, at_ms, actor, body) VALUES(?1, ?2, ?3, ?4, ?5)")    \
     X(POSTING, "INSERT INTO postings(id, object, destination, kind, leg, generation, key, "        \
                "payload, period, quantity_micros, state, attempt, due_ms, first_sent_ms, ref, "    \
                "hold, hold_on, reverses) "                                                         \
@@ -258,6 +270,10 @@ enum tg_reader_statement {
     TG_READ_OBJECT_LATEST,
     TG_READ_OBJECT_VERSIONS,
     TG_READ_OBJECTS_OF_EVENT,
+    TG_READ_OBJECTS_HELD,
+    TG_READ_OBJECTS_HELD_NAME,
+    TG_READ_OBJECTS_DUE,
+    TG_READ_EDIT,
     TG_READ_POSTINGS_OF_OBJECT,
     TG_READ_POSTING,
     TG_READ_OPEN_POSTINGS,

@@ -81,6 +81,17 @@ struct tg_row_object {
     enum tg_version_state state;
     const char *json; /* canonical, compact */
     const char *rules_sha256, *master_version;
+    const char *waits_for; /* HELD: the name of what would cure it; "" otherwise */
+    int64_t due_ms;        /* HELD: until when; 0 otherwise */
+};
+
+/* What a person put in the place of an event's body or a posting's payload, which stay as they are.
+ */
+struct tg_row_edit {
+    int64_t event, posting; /* one of them; 0: not that one */
+    const char *actor;
+    struct tg_str body;
+    int64_t at_ms;
 };
 
 struct tg_row_posting {
@@ -150,6 +161,11 @@ void tg_batch_free(struct tg_batch *b); /* only if never submitted */
 int tg_batch_event(struct tg_batch *b, const struct tg_row_event *r);
 int tg_batch_object(struct tg_batch *b, const struct tg_row_object *r);
 int tg_batch_object_state(struct tg_batch *b, int64_t object, enum tg_version_state to);
+/* A HELD one waits for something else now; any other state refuses the batch. */
+int tg_batch_object_hold(struct tg_batch *b, int64_t object, const char *waits_for);
+/* An event in EXCEPTION became an object after all: ACCEPTED. Any other state refuses the batch. */
+int tg_batch_event_accepted(struct tg_batch *b, int64_t event);
+int tg_batch_edit(struct tg_batch *b, const struct tg_row_edit *r);
 int tg_batch_posting(struct tg_batch *b, const struct tg_row_posting *r);
 int tg_batch_mark(struct tg_batch *b, const struct tg_row_mark *r);
 int tg_batch_exception(struct tg_batch *b, const struct tg_row_exception *r);
@@ -233,6 +249,16 @@ int tg_reader_object_versions(struct tg_reader *r, const unsigned char key[TG_PO
                               tg_object_fn fn, void *arg, struct tg_error *err);
 int tg_reader_objects_of_event(struct tg_reader *r, int64_t event, tg_object_fn fn, void *arg,
                                struct tg_error *err);
+/* HELD ones with id > after, in order of id. tenant, name NULL: all. */
+int tg_reader_objects_held(struct tg_reader *r, const char *tenant, const char *name, int64_t after,
+                           size_t limit, tg_object_fn fn, void *arg, struct tg_error *err);
+/* HELD ones whose time is up, the longest overdue first. */
+int tg_reader_objects_due(struct tg_reader *r, int64_t now_ms, size_t limit, tg_object_fn fn,
+                          void *arg, struct tg_error *err);
+/* The newest edit of an event's body. 0, 1: there is none, or -1. */
+typedef void (*tg_edit_fn)(void *arg, const struct tg_row_edit *row);
+int tg_reader_edit(struct tg_reader *r, int64_t event, tg_edit_fn fn, void *arg,
+                   struct tg_error *err);
 int tg_reader_postings_of_object(struct tg_reader *r, int64_t object, tg_posting_fn fn, void *arg,
                                  struct tg_error *err);
 int tg_reader_posting(struct tg_reader *r, int64_t id, tg_posting_fn fn, void *arg,
@@ -313,12 +339,12 @@ typedef void (*tg_check_finding)(void *arg, const char *what);
  * duplicate or exception; every accepted event has an object; every validated object has postings;
  * every posting key is unique and every posted one was sent; every exception state (and rejected)
  * has an exception row; every RETRY has a due time; every HELD one waits for a posting that is not
- * final, or has a time; every REVERSED one has one posted reversal, of the negated quantity, and
- * the other way round; nothing of a version that ended is still to be sent or stands unreversed;
- * nothing is on its way while an older version's posting is not final; control totals equal the sum
- * of posted and reversed postings; the file is sound. fn gets the first TG_CHECK_FINDINGS_MAX
- * findings, then one line with how many more. Returns the number of findings, -1 when it cannot
- * read.
+ * final, or has a time; every HELD object names what it waits for and has a time; every REVERSED
+ * one has one posted reversal, of the negated quantity, and the other way round; nothing of a
+ * version that ended is still to be sent or stands unreversed; nothing is on its way while an older
+ * version's posting is not final; control totals equal the sum of posted and reversed postings; the
+ * file is sound. fn gets the first TG_CHECK_FINDINGS_MAX findings, then one line with how many
+ * more. Returns the number of findings, -1 when it cannot read.
  */
 int tg_journal_check(struct tg_reader *r, tg_check_finding fn, void *arg, struct tg_error *err);
 

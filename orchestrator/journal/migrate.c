@@ -114,12 +114,27 @@
     "destination INTEGER PRIMARY KEY REFERENCES destinations(id), "                                \
     "until_ms INTEGER NOT NULL, said_ms INTEGER NOT NULL);"
 
+/* Held versions, and what people put in the place of a body or a payload. */
+#define HELD_VERSIONS                                                                              \
+    "ALTER TABLE objects ADD COLUMN waits_for TEXT NOT NULL DEFAULT '';"                           \
+    "ALTER TABLE objects ADD COLUMN due_ms INTEGER NOT NULL DEFAULT 0;"                            \
+    "CREATE INDEX objects_held ON objects(id) WHERE state = 0;"                                    \
+    "CREATE INDEX objects_held_name ON objects(waits_for) WHERE state = 0;"                        \
+    "CREATE INDEX objects_held_due ON objects(due_ms) WHERE state = 0;"                            \
+    "CREATE TABLE edits("                                                                          \
+    "id INTEGER PRIMARY KEY, event INTEGER REFERENCES events(id), "                                \
+    "posting INTEGER REFERENCES postings(id), at_ms INTEGER NOT NULL, actor TEXT NOT NULL, "       \
+    "body BLOB NOT NULL, CHECK((event IS NULL) <> (posting IS NULL)));"                            \
+    "CREATE INDEX edits_event ON edits(event) WHERE event IS NOT NULL;"                            \
+    "CREATE INDEX edits_posting ON edits(posting) WHERE posting IS NOT NULL;"
+
 static const char *const migrations[] = {
     EVENTS OBJECTS DESTINATIONS POSTINGS TOTALS EXCEPTIONS AUDIT, /* 1 */
     PAUSES,                                                       /* 2 */
     CORRECTIONS,                                                  /* 3 */
     IDENTITY,                                                     /* 4 */
     THROTTLES,                                                    /* 5 */
+    HELD_VERSIONS,                                                /* 6 */
 };
 
 int tg_migrate_version(void)

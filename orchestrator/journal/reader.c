@@ -286,7 +286,7 @@ int tg_reader_has_event(struct tg_reader *r, const char *event_id, struct tg_err
 
 #define OBJECT_COLUMNS                                                                             \
     "id, event, tenant, kind, source, object_id, key, version, state, json, rules_sha256, "        \
-    "master_version"
+    "master_version, waits_for, due_ms"
 
 static void object_row(sqlite3_stmt *s, struct tg_row_object *o)
 {
@@ -303,6 +303,8 @@ static void object_row(sqlite3_stmt *s, struct tg_row_object *o)
     o->json = tg_column_text(s, 9);
     o->rules_sha256 = tg_column_text(s, 10);
     o->master_version = tg_column_text(s, 11);
+    o->waits_for = tg_column_text(s, 12);
+    o->due_ms = sqlite3_column_int64(s, 13);
 }
 
 static int objects_walk(struct tg_reader *r, struct tg_bind *b, bool single, tg_object_fn fn,
@@ -376,4 +378,85 @@ int tg_reader_objects_of_event(struct tg_reader *r, int64_t event, tg_object_fn 
     b = tg_bind_begin(s);
     tg_bind_i64(&b, event);
     return objects_walk(r, &b, false, fn, arg, err);
+}
+
+int tg_reader_objects_held(struct tg_reader *r, const char *tenant, const char *name, int64_t after,
+                           size_t limit, tg_object_fn fn, void *arg, struct tg_error *err)
+{
+    sqlite3_stmt *s =
+        name != NULL
+            ? tg_reader_statement(r, TG_READ_OBJECTS_HELD_NAME,
+                                  "SELECT " OBJECT_COLUMNS " FROM objects "
+                                  "INDEXED BY objects_held_name WHERE state = 0 AND id > ?1 "
+                                  "AND (?3 IS NULL OR tenant = ?3) AND waits_for = ?4 "
+                                  "ORDER BY id LIMIT ?2",
+                                  err)
+            : tg_reader_statement(r, TG_READ_OBJECTS_HELD,
+                                  "SELECT " OBJECT_COLUMNS " FROM objects INDEXED BY objects_held "
+                                  "WHERE state = 0 AND id > ?1 AND (?3 IS NULL OR tenant = ?3) "
+                                  "ORDER BY id LIMIT ?2",
+                                  err);
+    struct tg_bind b;
+
+    if (s == NULL) {
+        return -1;
+    }
+    b = tg_bind_begin(s);
+    tg_bind_i64(&b, after);
+    tg_bind_i64(&b, limit > TG_JOURNAL_PAGE_MAX ? TG_JOURNAL_PAGE_MAX : (int64_t)limit);
+    tg_bind_text(&b, tenant);
+    if (name != NULL) {
+        tg_bind_text(&b, name);
+    }
+    return objects_walk(r, &b, false, fn, arg, err);
+}
+
+int tg_reader_objects_due(struct tg_reader *r, int64_t now_ms, size_t limit, tg_object_fn fn,
+                          void *arg, struct tg_error *err)
+{
+    sqlite3_stmt *s = tg_reader_statement(r, TG_READ_OBJECTS_DUE,
+                                          "SELECT " OBJECT_COLUMNS " FROM objects "
+                                          "INDEXED BY objects_held_due WHERE state = 0 "
+                                          "AND due_ms <= ?1 ORDER BY due_ms, id LIMIT ?2",
+                                          err);
+    struct tg_bind b;
+
+    if (s == NULL) {
+        return -1;
+    }
+    b = tg_bind_begin(s);
+    tg_bind_i64(&b, now_ms);
+    tg_bind_i64(&b, limit > TG_JOURNAL_PAGE_MAX ? TG_JOURNAL_PAGE_MAX : (int64_t)limit);
+    return objects_walk(r, &b, false, fn, arg, err);
+}
+
+/* ---- edits ---- */
+
+int tg_reader_edit(struct tg_reader *r, int64_t event, tg_edit_fn fn, void *arg,
+                   struct tg_error *err)
+{
+    sqlite3_stmt *s = tg_reader_statement(r, TG_READ_EDIT,
+                                          "SELECT event, actor, at_ms, body FROM edits "
+                                          "INDEXED BY edits_event WHERE event = ?1 "
+                                          "ORDER BY id DESC LIMIT 1",
+                                          err);
+    struct tg_row_edit row = {0};
+    struct tg_bind b;
+    int result;
+
+    if (s == NULL) {
+        return -1;
+    }
+    b = tg_bind_begin(s);
+    tg_bind_i64(&b, event);
+    result = b.result == SQLITE_OK ? sqlite3_step(s) : b.result;
+    if (result == SQLITE_ROW) {
+        row.event = sqlite3_column_int64(s, 0);
+        row.actor = tg_column_text(s, 1);
+        row.at_ms = sqlite3_column_int64(s, 2);
+        row.body.data = sqlite3_column_blob(s, 3);
+        row.body.len = (size_t)sqlite3_column_bytes(s, 3);
+        fn(arg, &row);
+    }
+    return tg_reader_finish(r, s, result, result == SQLITE_ROW, true, "an edit", err);
 }

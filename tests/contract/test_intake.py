@@ -226,7 +226,8 @@ def test_a_correction_after_posting_is_reversed_and_rebooked(sidecar):
     s.add(1)
     s.wait_posted(1)
     second = s.add(1, version=2, hours="3.00")
-    stack.wait_for(lambda: s.net(1)[0] == [Decimal(x) for x in ("1.25", "-1.25", "3.00")], 20,
+    stack.wait_for(lambda: all(s.net(1, where)[0] == [Decimal(x) for x in ("1.25", "-1.25", "3.00")]
+                               for where in ("erp/labor", "payroll/payroll")), 20,
                    "reversed and rebooked")
     third = s.add(1, version=3, hours="4.00")
     again = s.add(1, event_id="again")

@@ -27,6 +27,7 @@ schemas: {root}/conf/schemas
 catalogue: {root}/conf/catalogue.yaml
 tenants:
   - id: acme
+    hold_timeout: 0
     sources:
       psa: {{ decoder: canonical, uri: "urn:acme:psa", clients: [ "hook:psa", svc-psa, trial-app ] }}
       jira: {{ decoder: jira, uri: "urn:acme:jira", project_map: {d}/jira.yaml }}

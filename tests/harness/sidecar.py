@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import sys
 import time
@@ -28,6 +29,7 @@ schemas: {root}/conf/schemas
 catalogue: {root}/conf/catalogue.yaml
 tenants:
   - id: acme
+    hold_timeout: {hold_timeout}
     sources:
       psa: {{ decoder: canonical, uri: "urn:acme:psa", clients: [ "hook:psa" ] }}
     master:   {d}/master.json
@@ -50,7 +52,7 @@ STREAM = f"tg:{{s{shard_of('acme'):02}}}:events"
 
 
 class Sidecar:
-    def __init__(self):
+    def __init__(self, hold_timeout="0"):
         self.dir = stack.scratch("intake")
         self.redis = stack.Redis(self.dir)
         sock = str(self.dir / "api.sock")
@@ -59,7 +61,8 @@ class Sidecar:
         shutil.copytree(stack.ROOT / "lua_rules", self.dir / "rules")
         config = self.dir / "tallygate.yaml"
         config.write_text(YAML.format(redis=self.redis.sock, secrets=self.redis.secrets, d=self.dir,
-                                      sock=sock, root=stack.ROOT))
+                                      sock=sock, root=stack.ROOT,
+                                      hold_timeout=hold_timeout))
         self.orchestrator = stack.Orchestrator(self.dir, config, sock,
                                                os.environ.get("TG_ORCHESTRATOR") == "asan")
 
@@ -165,6 +168,18 @@ class Sidecar:
                         "where e.event_id like ?", f"%-{stream_id.decode()}")
         assert len(rows) == 1, rows
         return rows[0]
+
+    def reload(self, word="are in force"):
+        """SIGHUP, and what the log says of it."""
+        before = len([m for m in self.messages() if word in m])
+        self.orchestrator.process.send(signal.SIGHUP)
+        stack.wait_for(lambda: len([m for m in self.messages() if word in m]) > before, 30, word)
+
+    def write_master(self, edit=None):
+        master = week.master()
+        if edit:
+            edit(master)
+        (self.dir / "master.json").write_text(json.dumps(master))
 
     def messages(self, level=None):
         lines = [json.loads(line) for line in self.orchestrator.process.text().splitlines()

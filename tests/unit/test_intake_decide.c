@@ -671,13 +671,92 @@ static void not_knowing_enough_cancels_nothing(void **state)
     assert_false(g->plan.correct);
 }
 
-/* ---- withdrawals ---- */
+/* ---- holds ---- */
 
 static void withdraw(struct rig *g)
 {
     g->result.withdrawn = true;
     assert_int_equal(json_array_clear(g->result.postings), 0);
 }
+
+static void cure(json_t *violations, size_t i, const char *name)
+{
+    assert_int_equal(
+        json_object_set_new(json_array_get(violations, i), "waits_for", json_string(name)), 0);
+}
+
+static void what_comes_later_is_waited_for(void **state)
+{
+    struct rig *g = *state;
+
+    violate(g);
+    cure(g->result.violations, 0, "worker:W-9");
+    tenant.hold_timeout_ms = 1000;
+    decide(g); /* one of two: a person must see to the other */
+    assert_int_equal(g->plan.object_state, TG_VERSION_EXCEPTION);
+    assert_null(g->plan.waits_for);
+    cure(g->result.violations, 1, "task:T-9");
+    decide(g);
+    assert_int_equal(g->plan.event_state, TG_EVENT_ACCEPTED);
+    assert_int_equal(g->plan.object_state, TG_VERSION_HELD);
+    assert_string_equal(g->plan.waits_for, "worker:W-9"); /* one after the other */
+    assert_null(g->plan.code);
+    assert_int_equal(g->plan.posting_count, 0);
+    g->known.is_overdue = true;
+    decide(g);
+    assert_string_equal(g->plan.code, "worker_unknown");
+    g->known.is_overdue = false;
+    tenant.hold_timeout_ms = 0; /* off */
+    decide(g);
+    assert_string_equal(g->plan.code, "worker_unknown");
+    assert_null(g->plan.waits_for);
+}
+
+static void a_held_version_and_an_older_one(void **state)
+{
+    struct rig *g = *state;
+
+    violate(g);
+    cure(g->result.violations, 0, "worker:W-9");
+    cure(g->result.violations, 1, "task:T-9");
+    tenant.hold_timeout_ms = 1000;
+    older(g, TG_POSTING_POSTED, TG_POSTING_READY);
+    let_go(g);
+    decide(g); /* what stands, stands until the new one can be */
+    assert_int_equal(g->plan.object_state, TG_VERSION_HELD);
+    assert_false(g->plan.correct);
+    assert_int_equal(g->plan.supersede_count, 0);
+    older(g, TG_POSTING_READY, TG_POSTING_READY);
+    let_go(g);
+    decide(g); /* what was not sent need not be */
+    assert_int_equal(g->plan.object_state, TG_VERSION_HELD);
+    assert_true(g->plan.correct);
+    assert_int_equal(g->plan.supersede[0], 20);
+    tenant.hold_timeout_ms = 0;
+}
+
+static void a_reversal_may_be_waited_for(void **state)
+{
+    struct rig *g = *state;
+
+    tenant.hold_timeout_ms = 1000;
+    older(g, TG_POSTING_POSTED, TG_POSTING_POSTED);
+    json_decref(g->known.postings[1].reversal);
+    g->known.postings[1].reversal =
+        json_pack("{s:s, s:s, s:s, s:s}", "code", "worker_unknown", "field", "", "message",
+                  "closed", "waits_for", "period:2026-10");
+    decide(g);
+    assert_int_equal(g->plan.object_state, TG_VERSION_HELD);
+    assert_string_equal(g->plan.waits_for, "period:2026-10");
+    assert_false(g->plan.correct);
+    assert_int_equal(g->plan.posting_count, 0);
+    withdraw(g);
+    decide(g); /* so may a withdrawal */
+    assert_int_equal(g->plan.object_state, TG_VERSION_HELD);
+    tenant.hold_timeout_ms = 0;
+}
+
+/* ---- withdrawals ---- */
 
 static void a_withdrawal_takes_everything_back(void **state)
 {
@@ -771,6 +850,9 @@ int main(void)
         T(an_older_exception_is_closed_by_a_later_version),
         T(an_invalid_later_version_stops_the_unsent_older_one),
         T(what_is_final_is_not_ended_again),
+        T(what_comes_later_is_waited_for),
+        T(a_held_version_and_an_older_one),
+        T(a_reversal_may_be_waited_for),
         T(a_withdrawal_takes_everything_back),
         T(a_withdrawal_of_nothing_known_is_a_tombstone),
         T(a_withdrawal_may_have_to_wait_for_finance),

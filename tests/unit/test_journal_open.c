@@ -161,11 +161,16 @@ static void an_older_schema_is_brought_up_to_date(void **state)
     (void)jt_add_ready(t, b, 1);
     jt_commit(t, b);
     jt_close(t);
-    jt_sql(t, "DROP TABLE pauses; DROP TABLE identity; DROP INDEX postings_reverses; DROP INDEX "
-              "postings_hold_on; DROP "
-              "INDEX postings_held;"
-              "ALTER TABLE postings DROP COLUMN reverses; ALTER TABLE postings DROP COLUMN hold;"
-              "ALTER TABLE postings DROP COLUMN hold_on; DROP TABLE throttles; PRAGMA user_version = 1");
+    jt_sql(t, "DROP TABLE edits; DROP INDEX objects_held; DROP INDEX objects_held_name;"
+              "DROP INDEX objects_held_due; ALTER TABLE objects DROP COLUMN waits_for;"
+              "ALTER TABLE objects DROP COLUMN due_ms;");
+    jt_sql(
+        t,
+        "DROP TABLE pauses; DROP TABLE identity; DROP INDEX postings_reverses; DROP INDEX "
+        "postings_hold_on; DROP "
+        "INDEX postings_held;"
+        "ALTER TABLE postings DROP COLUMN reverses; ALTER TABLE postings DROP COLUMN hold;"
+        "ALTER TABLE postings DROP COLUMN hold_on; DROP TABLE throttles; PRAGMA user_version = 1");
     reader_refused(t->path, "tallygate serve once");
     jt_open(t);
     assert_int_equal(jt_sql_int(t, "SELECT count(*) FROM postings WHERE hold = '' "
