@@ -44,6 +44,14 @@ int tg_event_id_from_stream(unsigned shard, struct tg_str stream_id, struct tg_e
     return 0;
 }
 
+int tg_event_id_compare(const struct tg_event_id *a, const struct tg_event_id *b)
+{
+    if (a->ms != b->ms) {
+        return a->ms < b->ms ? -1 : 1;
+    }
+    return a->seq < b->seq ? -1 : a->seq > b->seq;
+}
+
 int tg_event_id_parse(struct tg_str text, struct tg_event_id *out)
 {
     struct tg_str rest;

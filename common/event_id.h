@@ -24,4 +24,7 @@ size_t tg_event_id_format(const struct tg_event_id *id, char *out);
 /* From a Redis stream id "ms-seq" and a shard. 0 or -1. */
 int tg_event_id_from_stream(unsigned shard, struct tg_str stream_id, struct tg_event_id *out);
 
+/* Order of two ids of one stream: < 0, 0, > 0. The shard is not looked at. */
+int tg_event_id_compare(const struct tg_event_id *a, const struct tg_event_id *b);
+
 #endif

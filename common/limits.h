@@ -17,10 +17,11 @@
 
 /* --- text --- */
 #define TG_ERROR_MAX_BYTES 512
-#define TG_PREFIX_MAX_BYTES 32      /* the `tg` of tg:{s07}:events */
-#define TG_KEY_MAX_BYTES 128        /* a whole Redis key */
-#define TG_TENANT_MAX_BYTES 64      /* [A-Za-z0-9._-] */
-#define TG_SOURCE_NAME_MAX_BYTES 64 /* [A-Za-z0-9._-] */
+#define TG_DURATION_MAX_MS (INT64_C(3650) * 86400000) /* a span of time in the configuration */
+#define TG_PREFIX_MAX_BYTES 32                        /* the `tg` of tg:{s07}:events */
+#define TG_KEY_MAX_BYTES 128                          /* a whole Redis key */
+#define TG_TENANT_MAX_BYTES 64                        /* [A-Za-z0-9._-] */
+#define TG_SOURCE_NAME_MAX_BYTES 64                   /* [A-Za-z0-9._-] */
 #define TG_CLIENT_MAX_BYTES 255
 #define TG_EVENT_ID_MAX_BYTES 48 /* s07-18446744073709551615-18446744073709551615 and NUL */
 #define TG_CORRELATION_ID_MAX_BYTES 128
@@ -83,6 +84,8 @@
 #define TG_INTAKE_CLAIM_IDLE_MS 30000
 #define TG_INTAKE_TRIM_ACKS 1000
 #define TG_INTAKE_TRIM_MS 10000
+#define TG_INTAKE_KEEP_TRIM_MS 60000 /* with redis.keep: time alone makes entries old enough */
+#define TG_REDIS_KEEP_MAX_MS (INT64_C(30) * 86400000)
 #define TG_INTAKE_GAUGE_MS 5000
 #define TG_INTAKE_ERROR_WAIT_MS 1000  /* after an error of Redis that a new try may cure */
 #define TG_INTAKE_EXCEPTIONS_MAX 1000 /* open ones of one object, closed by a later version */

@@ -29,31 +29,6 @@ struct options {
 
 /* ---- verify ---- */
 
-/* The public half of the private key that signs: enough where the key itself is at hand. */
-static char *derive_public(const char *path, struct tg_error *err)
-{
-    char *pem = tg_file_read(path, err);
-    EVP_PKEY *key = pem != NULL ? tg_key_from_pem(pem, err) : NULL;
-    char *out = key != NULL ? tg_key_public_pem(key, err) : NULL;
-
-    EVP_PKEY_free(key);
-    tg_file_free(pem);
-    return out;
-}
-
-/* A copy that free() ends, like the derived one. */
-static char *read_public(const char *path, struct tg_error *err)
-{
-    char *text = tg_file_read(path, err);
-    char *out = text != NULL ? strdup(text) : NULL;
-
-    if (text != NULL && out == NULL) {
-        tg_error_set(err, "out of memory");
-    }
-    tg_file_free(text);
-    return out;
-}
-
 static void hash_text(const unsigned char hash[TG_SHA256_BYTES], char out[HASH_TEXT_BYTES])
 {
     tg_hex_encode(hash, TG_SHA256_BYTES, out);
@@ -141,8 +116,9 @@ static int verify(const struct options *o, const struct tg_config *config)
     if (dir == NULL) {
         return verify_chain(o, config, NULL, NULL);
     }
-    public_key = o->public_key != NULL ? read_public(o->public_key, &err)
-                                       : derive_public(config->journal.checkpoint_key, &err);
+    public_key = o->public_key != NULL
+                     ? tg_file_text(o->public_key, &err)
+                     : tg_key_public_of_file(config->journal.checkpoint_key, &err);
     if (public_key == NULL) {
         return tg_cmd_failed(COMMAND, "%s", err.text);
     }

@@ -46,6 +46,9 @@ int tg_cmd_help(const char *name);
 /* Sets getopt back to its start; every command calls it before its first getopt_long. */
 void tg_cmd_getopt_reset(void);
 
+/* Who runs this command, as the audit chain names a person at a shell: "cli:USER". Static. */
+const char *tg_cmd_actor(void);
+
 /* The one configuration file used when -c is not given. */
 #define TG_CONFIG_DEFAULT_PATH "conf/tallygate.yaml"
 
@@ -57,5 +60,8 @@ int tg_cmd_destinations(int argc, char **argv);
 int tg_cmd_audit(int argc, char **argv);
 int tg_cmd_rules(int argc, char **argv);
 int tg_cmd_health(int argc, char **argv);
+int tg_cmd_backup(int argc, char **argv);
+int tg_cmd_restore(int argc, char **argv);
+int tg_cmd_migrate(int argc, char **argv);
 
 #endif

@@ -1,7 +1,9 @@
 #include <getopt.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cmd/cmd.h"
 
@@ -31,6 +33,14 @@ static const struct tg_command commands[] = {
      "audit verify [-c FILE] [--public-key FILE] [--json]\n"
      "audit checkpoint [-c FILE]\n",
      tg_cmd_audit},
+    {"backup", "copy the journal while it is in use, and verify the copy",
+     "backup --to PATH [-c FILE] [--json]\n", tg_cmd_backup},
+    {"restore", "put a backup in the journal's place",
+     "restore --from PATH [-c FILE] [--replace] [--redis-too] [--accept-findings]\n"
+     "        [--public-key FILE] [--json]\n",
+     tg_cmd_restore},
+    {"migrate", "bring the journal's schema up to date, a backup first",
+     "migrate [-c FILE] [--dry-run] [--backup PATH] [--json]\n", tg_cmd_migrate},
     {"rules", "run the fixtures of the rule bundle", "rules test [-c FILE] [PATH]\n", tg_cmd_rules},
     {"health", "ask a process of this machine whether it is well",
      "health [-c FILE | --at unix:PATH|ADDRESS:PORT] [--path PATH] [--timeout SECONDS]\n",
@@ -109,6 +119,20 @@ int tg_cmd_help(const char *name)
     printf("-c FILE: the configuration, default %s. Details: docs/reference/cli.md\n",
            TG_CONFIG_DEFAULT_PATH);
     return TG_EXIT_OK;
+}
+
+const char *tg_cmd_actor(void)
+{
+    static char actor[TG_CLIENT_MAX_BYTES + 1];
+    const struct passwd *user = getpwuid(geteuid());
+
+    /* A name of odd bytes, or none: the number says as much. */
+    if (user != NULL && tg_str_is_name(tg_str_of(user->pw_name), TG_CLIENT_MAX_BYTES - 8)) {
+        (void)snprintf(actor, sizeof(actor), "cli:%s", user->pw_name);
+    } else {
+        (void)snprintf(actor, sizeof(actor), "cli:%lu", (unsigned long)geteuid());
+    }
+    return actor;
 }
 
 void tg_cmd_getopt_reset(void)

@@ -83,6 +83,15 @@ static const struct tg_config_key redis_keys[] = {
      .offset = offsetof(struct tg_config, redis.shards),
      .min = 1,
      .max = TG_SHARD_COUNT_MAX},
+    {.name = "keep",
+     .kind = TG_CONFIG_TIME,
+     .fallback = "0",
+     .accepted = "0, or a whole number and s, m, h or d, at most 30d",
+     .help =
+         "Entries stay in the stream so long after they were journalled, to be read again after "
+         "a restore: longer than the time between two backups.",
+     .offset = offsetof(struct tg_config, redis.keep_ms),
+     .max = TG_REDIS_KEEP_MAX_MS},
 };
 static const struct tg_config_table redis_table = TABLE(redis_keys);
 
@@ -486,7 +495,7 @@ static const struct tg_config_key root_keys[] = {
     {.name = "redis",
      .kind = TG_CONFIG_MAPPING,
      .required = true,
-     .accepted = "a mapping with url, user, password_file, prefix, shards",
+     .accepted = "a mapping with url, user, password_file, prefix, shards, keep",
      .help = "The stream.",
      .table = &redis_table},
     {.name = "journal",

@@ -46,6 +46,18 @@ void tg_file_free(char *text)
     }
 }
 
+char *tg_file_text(const char *path, struct tg_error *err)
+{
+    char *text = tg_file_read(path, err);
+    char *out = text != NULL ? strdup(text) : NULL;
+
+    if (text != NULL && out == NULL) {
+        tg_error_set(err, "out of memory");
+    }
+    tg_file_free(text);
+    return out;
+}
+
 static int write_all(int fd, struct tg_str text)
 {
     while (text.len > 0) {

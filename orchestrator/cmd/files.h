@@ -12,6 +12,8 @@
 /* The whole file as text with a NUL, at most TG_CMD_FILE_MAX_BYTES; NULL with err. */
 char *tg_file_read(const char *path, struct tg_error *err);
 void tg_file_free(char *text); /* NULL is fine */
+/* The same as a copy that free() ends: for what is no secret. */
+char *tg_file_text(const char *path, struct tg_error *err);
 
 /*
  * Writes all or nothing: a temporary file of that mode beside it, fsync, rename (or, unless

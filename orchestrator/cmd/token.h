@@ -22,6 +22,9 @@ char *tg_key_public_pem(EVP_PKEY *key, struct tg_error *err);
 /* From PEM text. NULL with err: never asks for a passphrase. */
 EVP_PKEY *tg_key_from_pem(const char *pem, struct tg_error *err);
 
+/* The public half of a private key's file: enough where the key itself is at hand. */
+char *tg_key_public_of_file(const char *path, struct tg_error *err);
+
 /* The algorithm this key is for; TG_ALG_NONE for other kinds. */
 enum tg_alg tg_key_alg(const EVP_PKEY *key);
 

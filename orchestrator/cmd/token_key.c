@@ -6,6 +6,7 @@
 #include <openssl/ecdsa.h>
 #include <openssl/pem.h>
 
+#include "cmd/files.h"
 #include "cmd/token.h"
 #include "common/codec.h"
 
@@ -103,6 +104,17 @@ EVP_PKEY *tg_key_from_pem(const char *pem, struct tg_error *err)
         tg_error_set(err, "not a private key in PEM without a passphrase");
     }
     return key;
+}
+
+char *tg_key_public_of_file(const char *path, struct tg_error *err)
+{
+    char *pem = tg_file_read(path, err);
+    EVP_PKEY *key = pem != NULL ? tg_key_from_pem(pem, err) : NULL;
+    char *out = key != NULL ? tg_key_public_pem(key, err) : NULL;
+
+    EVP_PKEY_free(key);
+    tg_file_free(pem);
+    return out;
 }
 
 enum tg_alg tg_key_alg(const EVP_PKEY *key)

@@ -69,6 +69,7 @@ struct tg_config {
     struct {
         char *url, *user, *password_file, *prefix;
         unsigned shards;
+        int64_t keep_ms; /* entries stay so long after they were journalled; 0: not at all */
     } redis;
     struct {
         char *path;

@@ -12,12 +12,11 @@ enum tg_correction tg_correct(const struct tg_effect *e)
         return TG_CORRECT_NOTHING; /* decided by an earlier correction */
     }
     switch (e->state) {
-    case TG_POSTING_PLANNED:
-    case TG_POSTING_HELD:
-        return TG_CORRECT_CANCEL;
     case TG_POSTING_READY:
     case TG_POSTING_RETRY:
         return e->released ? TG_CORRECT_CANCEL : TG_CORRECT_REVERSE_WHEN_POSTED;
+    case TG_POSTING_PLANNED:
+    case TG_POSTING_HELD: /* unknown after a restore */
     case TG_POSTING_EXCEPTION:
         return e->unknown ? TG_CORRECT_REVERSE_WHEN_POSTED : TG_CORRECT_CANCEL;
     case TG_POSTING_POSTED:

@@ -23,7 +23,7 @@ struct tg_effect {
     enum tg_posting_state state;
     bool is_reversal; /* of another posting */
     bool is_reversed; /* a reversal of it is on its way already */
-    bool unknown;     /* EXCEPTION: nobody can say whether it landed */
+    bool unknown;     /* EXCEPTION, HELD: nobody can say whether it landed */
     bool released;    /* READY, RETRY: dispatch lets go of it, so it is surely not sent */
 };
 

@@ -73,7 +73,9 @@ enum tg_posting_state { TG_POSTING_STATE_TABLE(TG_POSTING_ENUM) TG_POSTING_STATE
     X(LOOKUP_GAVE_UP, "lookup_gave_up")                                                            \
     X(OPEN_EXCEPTION, "open_exception") /* rejected: hand to its owner */                          \
     X(REPLAY, "replay")                 /* a person: same key again */                             \
-    X(REVERSAL_POSTED, "reversal_posted")
+    X(REVERSAL_POSTED, "reversal_posted")                                                          \
+    X(RESTORED, "restored") /* the journal came from a backup: may have been sent since */         \
+    X(RELEASE_DOUBT, "release_doubt") /* the named thing came, and it may have been sent */
 
 #define TG_POSTING_EVENT_ENUM(name, text) TG_PE_##name,
 enum tg_posting_event { TG_POSTING_EVENT_TABLE(TG_POSTING_EVENT_ENUM) TG_PE_COUNT };

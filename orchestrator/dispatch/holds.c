@@ -36,6 +36,7 @@ struct held {
     enum tg_posting_state state;
     unsigned attempt;
     bool is_due;
+    bool doubt; /* a restored journal held it: it may have been sent since the backup */
     char why[WHY_BYTES];
 };
 
@@ -124,7 +125,8 @@ static bool note(struct tg_holds *h, const struct tg_row_posting *row, bool is_d
                        .destination = row->destination,
                        .state = row->state,
                        .attempt = row->attempt,
-                       .is_due = is_due};
+                       .is_due = is_due,
+                       .doubt = row->first_sent_ms > 0};
     (void)snprintf(x->why, sizeof(x->why), "%s", row->hold);
     return true;
 }
@@ -210,7 +212,11 @@ static int put_mark(struct tg_holds *h, const struct held *x, enum tg_posting_ev
     struct tg_row_mark mark = {
         .posting = x->id, .from = x->state, .attempt = x->attempt, .at_ms = tg_dispatch_now_ms()};
 
-    return tg_posting_next(x->state, event, &mark.to) == 0 ? tg_batch_mark(h->batch, &mark) : -1;
+    if (tg_posting_next(x->state, event, &mark.to) != 0) {
+        return -1;
+    }
+    mark.due_ms = mark.to == TG_POSTING_IN_DOUBT ? mark.at_ms : 0;
+    return tg_batch_mark(h->batch, &mark);
 }
 
 struct closing {
@@ -283,7 +289,7 @@ static int put_step(struct tg_holds *h, const struct held *x, enum step step, in
 
     switch (step) {
     case STEP_RELEASE:
-        rc = put_mark(h, x, TG_PE_RELEASE);
+        rc = put_mark(h, x, x->doubt ? TG_PE_RELEASE_DOUBT : TG_PE_RELEASE);
         break;
     case STEP_CANCEL:
         rc = put_mark(h, x, TG_PE_SUPERSEDED);

@@ -436,6 +436,7 @@ static int write_outcome(struct tg_intake *i, struct judged *j, struct tg_error 
     }
 
     w.event = j->q->event;
+    w.sent_ms = tg_restoring_sent_again_ms(i, j->q->event);
     w.judged_object = j->stored.object;
     w.close_as = close_as(j->q->why);
     w.event_accepted = j->stored.object == 0 && j->v.plan.event_state == TG_EVENT_ACCEPTED;

@@ -1,4 +1,7 @@
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "common/log.h"
 #include "core/metrics.h"
@@ -25,7 +28,7 @@ static void start_claim(struct tg_intake *i)
 static bool not_usable(struct tg_intake *i, const redisReply *reply, const char *what)
 {
     if (reply == NULL) {
-        if (i->phase != TG_MAKE_GROUPS) {
+        if (i->phase != TG_MAKE_GROUPS && i->phase != TG_RESTORING) {
             tg_intake_start_over(i);
         }
         return true;
@@ -62,7 +65,9 @@ static void on_group(void *arg, const redisReply *reply)
         return;
     }
     i->busy = false;
-    if (!i->groups_failed) {
+    if (!i->groups_failed && tg_restoring_is_due(i)) {
+        i->phase = TG_RESTORING;
+    } else if (!i->groups_failed) {
         tg_intake_start_over(i);
     }
     tg_intake_advance(i);
@@ -92,8 +97,7 @@ static struct tg_str text_of(const redisReply *r)
     return (struct tg_str){(const unsigned char *)r->str, (size_t)r->len};
 }
 
-/* Entries of one list; last_id gets the id of the last one. Number held, or -1. */
-static long take_list(struct tg_intake *i, const redisReply *list, unsigned shard, char *last_id)
+long tg_intake_take_list(struct tg_intake *i, const redisReply *list, unsigned shard, char *last_id)
 {
     long taken = 0;
 
@@ -137,7 +141,7 @@ static long take_streams(struct tg_intake *i, const redisReply *reply)
             shard = tg_streams_shard(&i->streams, text_of(one->element[0]));
         }
         if (shard < i->streams.shards) {
-            n = take_list(i, one->element[1], shard, i->own[shard]);
+            n = tg_intake_take_list(i, one->element[1], shard, i->own[shard]);
         }
         if (n < 0) {
             return -1;
@@ -207,7 +211,7 @@ static void take_claim(struct tg_intake *i, const redisReply *reply)
         i->claim_shard++;
         return;
     }
-    n = take_list(i, reply->element[1], shard, last_id);
+    n = tg_intake_take_list(i, reply->element[1], shard, last_id);
     if (n < 0 || (reply->elements > 2 && take_deleted(i, reply->element[2], shard) != 0)) {
         return;
     }
@@ -249,6 +253,9 @@ void tg_intake_ask(struct tg_intake *i)
     case TG_MAKE_GROUPS:
         make_groups(i);
         break;
+    case TG_RESTORING:
+        tg_restoring_ask(i);
+        break;
     case TG_CLAIM:
         claim(i);
         break;
@@ -269,15 +276,50 @@ static void on_trimmed(void *arg, const redisReply *reply)
     }
 }
 
+/* What may go of a shard: what the journal has, and, with redis.keep, only when it is that old. */
+static const char *trim_bound(const struct tg_intake *i, unsigned shard,
+                              char old[TG_STREAM_ID_BYTES])
+{
+    const int64_t keep_ms = i->o.config->redis.keep_ms;
+    const char *journalled = i->journalled[shard];
+    struct tg_event_id have;
+    struct timespec now;
+    int64_t old_ms;
+
+    if (keep_ms == 0 || clock_gettime(CLOCK_REALTIME, &now) != 0 ||
+        tg_event_id_from_stream(shard, tg_str_of(journalled), &have) != 0) {
+        return journalled;
+    }
+    old_ms = (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000 - keep_ms;
+    if (old_ms < 0 || have.ms < (uint64_t)old_ms) {
+        return journalled;
+    }
+    (void)snprintf(old, TG_STREAM_ID_BYTES, "%" PRId64 "-0", old_ms);
+    return old;
+}
+
 static void trim(struct tg_intake *i)
 {
+    char old[TG_STREAM_ID_BYTES];
+
     i->acks_since_trim = 0;
-    i->trim_at_ms = tg_intake_now(i) + TG_INTAKE_TRIM_MS;
+    i->trim_at_ms = tg_intake_now(i) +
+                    (i->o.config->redis.keep_ms > 0 ? TG_INTAKE_KEEP_TRIM_MS : TG_INTAKE_TRIM_MS);
     for (unsigned s = 0; s < i->streams.shards; s++) {
         if (i->journalled[s][0] != '\0') {
-            (void)tg_stream_trim(i->command_link, &i->streams, s, i->journalled[s], on_trimmed, i);
+            (void)tg_stream_trim(i->command_link, &i->streams, s, trim_bound(i, s, old), on_trimmed,
+                                 i);
         }
     }
+}
+
+static bool trim_is_due(const struct tg_intake *i)
+{
+    if (i->o.config->redis.keep_ms > 0) {
+        return tg_intake_now(i) >= i->trim_at_ms;
+    }
+    return i->acks_since_trim >= TG_INTAKE_TRIM_ACKS ||
+           (i->acks_since_trim != 0 && tg_intake_now(i) >= i->trim_at_ms);
 }
 
 static void on_info(void *arg, const redisReply *reply)
@@ -302,11 +344,10 @@ static void gauge(struct tg_intake *i)
 
 void tg_intake_housekeeping(struct tg_intake *i)
 {
-    if (i->stopping || i->phase == TG_MAKE_GROUPS || !tg_redis_link_is_up(i->command_link)) {
+    if (i->stopping || i->phase <= TG_RESTORING || !tg_redis_link_is_up(i->command_link)) {
         return;
     }
-    if (i->acks_since_trim >= TG_INTAKE_TRIM_ACKS ||
-        (i->acks_since_trim != 0 && tg_intake_now(i) >= i->trim_at_ms)) {
+    if (trim_is_due(i)) {
         trim(i);
     }
     if (i->gauge_left == 0 && tg_intake_now(i) >= i->gauge_at_ms) {

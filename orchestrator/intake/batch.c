@@ -110,6 +110,7 @@ static int decide_entry(struct tg_intake *i, const struct tg_held *h, struct tg_
     rc = judge(i, h, &v, err);
     if (rc == 0) {
         w = tg_judge_write(i, &v);
+        w.sent_ms = tg_restoring_sent_ms(i, h);
         rc = tg_write_plan(&w, &v.reading, &v.plan, &v.known, err);
     }
     tg_verdict_clear(&v);
@@ -166,8 +167,8 @@ static void note_journalled(struct tg_intake *i, const struct tg_held *h)
     char *newest = i->journalled[h->shard];
 
     if (tg_event_id_from_stream(h->shard, tg_str_of(h->stream_id), &id) == 0 &&
-        (tg_event_id_from_stream(h->shard, tg_str_of(newest), &have) != 0 || id.ms > have.ms ||
-         (id.ms == have.ms && id.seq > have.seq))) {
+        (tg_event_id_from_stream(h->shard, tg_str_of(newest), &have) != 0 ||
+         tg_event_id_compare(&id, &have) > 0)) {
         memcpy(newest, h->stream_id, TG_STREAM_ID_BYTES);
     }
 }

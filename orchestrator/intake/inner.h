@@ -5,6 +5,7 @@
  *   ask.c      commands to Redis and their replies: groups, reads, claims, trimming, the gauge
  *   batch.c    held entries -> decisions -> one journal batch -> acknowledgement
  *   again.c    events of the journal, judged again -> one journal batch -> answers
+ *   restored.c after a restore: how far the group was, and everything up to there once more
  *
  * Ownership: tg_intake owns everything it points to but the options.
  */
@@ -12,6 +13,7 @@
 #define TG_INTAKE_INNER_H
 
 #include "intake/intake.h"
+#include "intake/restored.h"
 #include "intake/seen.h"
 #include "intake/stream.h"
 
@@ -20,7 +22,7 @@
 
 struct tg_again;
 
-enum tg_intake_phase { TG_MAKE_GROUPS, TG_READ_OWN, TG_CLAIM, TG_READ_NEW };
+enum tg_intake_phase { TG_MAKE_GROUPS, TG_RESTORING, TG_READ_OWN, TG_CLAIM, TG_READ_NEW };
 
 struct tg_intake {
     struct tg_intake_options o;
@@ -56,7 +58,8 @@ struct tg_intake {
 
     /* again.c */
     struct tg_again *again;
-    bool again_was_last; /* the last batch was one of again.c */
+    bool again_was_last;           /* the last batch was one of again.c */
+    struct tg_restoring restoring; /* restored.c */
 
     bool stopping, closing, failed;
     unsigned open_parts; /* links and the timer */
@@ -75,6 +78,9 @@ void tg_intake_advance(struct tg_intake *i);
 void tg_intake_ask(struct tg_intake *i);          /* the next command of the phase */
 void tg_intake_start_over(struct tg_intake *i);   /* own entries first */
 void tg_intake_housekeeping(struct tg_intake *i); /* trim and gauge, when due */
+/* Holds the entries of one list; last_id gets the id of the last one. Number held, or -1. */
+long tg_intake_take_list(struct tg_intake *i, const redisReply *list, unsigned shard,
+                         char *last_id);
 
 /* again.c */
 struct tg_again *tg_again_new(void); /* NULL: no memory */

@@ -221,6 +221,12 @@ struct tg_intake *tg_intake_start(const struct tg_intake_options *o, struct tg_e
         free(i);
         return NULL;
     }
+    if (tg_restoring_load(i, err) != 0) {
+        tg_restoring_free(i);
+        tg_reader_close(i->reader);
+        free(i);
+        return NULL;
+    }
     i->read_link =
         open_link(i, "tallygate-intake-read", TG_INTAKE_BLOCK_MS + TG_REDIS_REPLY_MS, err);
     i->command_link = i->read_link != NULL
@@ -230,6 +236,7 @@ struct tg_intake *tg_intake_start(const struct tg_intake_options *o, struct tg_e
         if (i->read_link != NULL) {
             tg_redis_link_close(i->read_link, on_refused_link_closed, NULL);
         }
+        tg_restoring_free(i);
         tg_reader_close(i->reader);
         tg_again_free(i->again);
         free(i);
@@ -258,6 +265,7 @@ void tg_intake_free(struct tg_intake *i)
     tg_intake_drop_held(i);
     free(i->held);
     tg_again_free(i->again);
+    tg_restoring_free(i);
     tg_reader_close(i->reader);
     free(i);
 }

@@ -109,6 +109,7 @@ int tg_judge_object(struct tg_intake *i, struct tg_verdict *v, struct tg_error *
     if (rc != 0) {
         return rc;
     }
+    tg_restoring_doubt(i, &v->known);
     tg_seen_add(&i->seen, key);
     return ask_reversals(i, v, err);
 }
@@ -124,5 +125,7 @@ struct tg_write tg_judge_write(const struct tg_intake *i, const struct tg_verdic
                                  tg_bundle_sha256(tg_rules_bundle(i->o.pipeline->rules)),
                              .master_version = t != NULL ? tg_master_version(master_of(i, t)) : "",
                              .now_ms = tg_judge_now_ms(),
-                             .hold_timeout_ms = t != NULL ? t->hold_timeout_ms : 0};
+                             .hold_timeout_ms = t != NULL ? t->hold_timeout_ms : 0,
+                             .restored_postings = i->restoring.row.postings,
+                             .restored_ms = i->restoring.row.backup_ms};
 }

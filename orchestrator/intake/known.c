@@ -207,6 +207,8 @@ static bool copy_effect(struct effects *e, struct tg_known_posting *to,
                                     .attempt = row->attempt,
                                     .generation = row->generation,
                                     .quantity_micros = row->quantity_micros};
+    /* held, and a send time: a restored journal held it */
+    to->unknown = row->state == TG_POSTING_HELD && row->first_sent_ms > 0;
     memcpy(to->key, row->key, sizeof(to->key));
     (void)snprintf(to->kind, sizeof(to->kind), "%s", row->kind);
     (void)snprintf(to->leg, sizeof(to->leg), "%s", row->leg);

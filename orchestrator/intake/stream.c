@@ -124,6 +124,90 @@ int tg_stream_info(struct tg_redis_link *l, const struct tg_streams *s, unsigned
     return tg_redis_link_command(l, args, 3, fn, arg);
 }
 
+int tg_stream_info_stream(struct tg_redis_link *l, const struct tg_streams *s, unsigned shard,
+                          tg_redis_reply_fn fn, void *arg)
+{
+    const struct tg_str args[] = {tg_str_of("XINFO"), tg_str_of("STREAM"),
+                                  tg_streams_key(s, shard)};
+
+    return tg_redis_link_command(l, args, 3, fn, arg);
+}
+
+int tg_stream_range(struct tg_redis_link *l, const struct tg_streams *s, unsigned shard,
+                    const char *after, const char *upto, unsigned count, tg_redis_reply_fn fn,
+                    void *arg)
+{
+    char from[TG_STREAM_ID_BYTES + 1], count_text[NUMBER_BYTES];
+
+    (void)snprintf(from, sizeof(from), "(%s", after);
+    (void)snprintf(count_text, sizeof(count_text), "%u", count);
+    return tg_redis_link_command(l,
+                                 (struct tg_str[]){tg_str_of("XRANGE"), tg_streams_key(s, shard),
+                                                   tg_str_of(from), tg_str_of(upto),
+                                                   tg_str_of("COUNT"), tg_str_of(count_text)},
+                                 6, fn, arg);
+}
+
+/* The value of a field in [field, value, ...]; NULL: not there. */
+static const redisReply *field_of(const redisReply *list, const char *name)
+{
+    for (size_t i = 0; list->type == REDIS_REPLY_ARRAY && i + 1 < list->elements; i += 2) {
+        if (list->element[i]->type == REDIS_REPLY_STRING &&
+            strcmp(list->element[i]->str, name) == 0) {
+            return list->element[i + 1];
+        }
+    }
+    return NULL;
+}
+
+static int number_of(const redisReply *list, const char *name, uint64_t *out)
+{
+    const redisReply *v = field_of(list, name);
+
+    if (v == NULL || v->type != REDIS_REPLY_INTEGER || v->integer < 0) {
+        return -1;
+    }
+    *out = (uint64_t)v->integer;
+    return 0;
+}
+
+static int id_of(const redisReply *v, unsigned shard, struct tg_event_id *out)
+{
+    if (v == NULL || v->type != REDIS_REPLY_STRING) {
+        return -1;
+    }
+    return tg_event_id_from_stream(
+        shard, (struct tg_str){(const unsigned char *)v->str, (size_t)v->len}, out);
+}
+
+int tg_stream_facts(const redisReply *info, unsigned shard, struct tg_reread_facts *out)
+{
+    const redisReply *first = field_of(info, "first-entry");
+
+    if (number_of(info, "length", &out->length) != 0 ||
+        number_of(info, "entries-added", &out->added) != 0 ||
+        id_of(field_of(info, "last-generated-id"), shard, &out->generated) != 0) {
+        return -1;
+    }
+    if (first != NULL && first->type == REDIS_REPLY_ARRAY && first->elements > 0) {
+        return id_of(first->element[0], shard, &out->first);
+    }
+    return out->length == 0 ? 0 : -1;
+}
+
+int tg_stream_delivered(const redisReply *groups, unsigned shard, struct tg_event_id *out)
+{
+    for (size_t i = 0; groups->type == REDIS_REPLY_ARRAY && i < groups->elements; i++) {
+        const redisReply *name = field_of(groups->element[i], "name");
+
+        if (name != NULL && name->type == REDIS_REPLY_STRING &&
+            strcmp(name->str, TG_STREAM_GROUP) == 0) {
+            return id_of(field_of(groups->element[i], "last-delivered-id"), shard, out);
+        }
+    }
+    return -1;
+}
+
 /* One group: field, value, field, value ...; lag may be nil, then what is pending is what is known.
  */
 static uint64_t group_backlog(const redisReply *group)

@@ -9,6 +9,7 @@
 #include "common/keys.h"
 #include "intake/entry.h"
 #include "intake/redis_uv.h"
+#include "intake/restored.h"
 
 #define TG_INTAKE_CONSUMER "orchestrator-1" /* stable: its pending entries are found again */
 
@@ -40,6 +41,18 @@ int tg_stream_trim(struct tg_redis_link *l, const struct tg_streams *s, unsigned
                    const char *journalled, tg_redis_reply_fn fn, void *arg);
 int tg_stream_info(struct tg_redis_link *l, const struct tg_streams *s, unsigned shard,
                    tg_redis_reply_fn fn, void *arg);
+
+/* Facts of the stream itself (XINFO STREAM). */
+int tg_stream_info_stream(struct tg_redis_link *l, const struct tg_streams *s, unsigned shard,
+                          tg_redis_reply_fn fn, void *arg);
+/* Entries behind `after` up to `upto` (stream ids), whatever the group is doing. */
+int tg_stream_range(struct tg_redis_link *l, const struct tg_streams *s, unsigned shard,
+                    const char *after, const char *upto, unsigned count, tg_redis_reply_fn fn,
+                    void *arg);
+/* From a reply of tg_stream_info_stream: length, added, first, generated. 0, or -1: not one. */
+int tg_stream_facts(const redisReply *info, unsigned shard, struct tg_reread_facts *out);
+/* From a reply of tg_stream_info: how far our group is. 0, or -1: not one, or no such group. */
+int tg_stream_delivered(const redisReply *groups, unsigned shard, struct tg_event_id *out);
 
 /* Entries not yet acknowledged, from a reply of tg_stream_info: pending plus not delivered. */
 uint64_t tg_stream_backlog(const redisReply *info);

@@ -62,6 +62,15 @@ static int write_object(const struct tg_write *w, const struct tg_reading *r,
     return tg_batch_object(w->batch, &row) == 0 ? 0 : no_memory(err);
 }
 
+/* When it may first have been sent, by another life of this journal; 0: it was not. */
+static int64_t sent_before_ms(const struct tg_write *w, const struct tg_plan_posting *from)
+{
+    if (w->sent_ms == 0 && from->reverses != NULL && from->reverses->id <= w->restored_postings) {
+        return w->restored_ms;
+    }
+    return w->sent_ms;
+}
+
 /* ids: given to the plan's postings so far, in its order. */
 static int write_posting(const struct tg_write *w, const struct tg_plan_posting *from,
                          int64_t object, const int64_t *ids, int64_t *id, struct tg_error *err)
@@ -85,6 +94,13 @@ static int write_posting(const struct tg_write *w, const struct tg_plan_posting 
         row.hold = from->hold;
         row.hold_on = from->hold_on != 0 ? from->hold_on : ids[from->hold_on_planned];
         row.due_ms = w->now_ms + (w->hold_timeout_ms > 0 ? w->hold_timeout_ms : TG_HOLD_TIMEOUT_MS);
+    }
+    row.first_sent_ms = sent_before_ms(w, from);
+    if (row.first_sent_ms > 0) { /* a held one is looked up when it is let go */
+        if (row.state == TG_POSTING_READY) {
+            row.state = TG_POSTING_IN_DOUBT;
+            row.due_ms = w->now_ms;
+        }
     }
     row.id = tg_journal_next_id(w->journal, TG_TABLE_POSTINGS);
     *id = row.id;

@@ -23,6 +23,9 @@ struct tg_write {
     int64_t judged_object;            /* its object before; 0: none */
     enum tg_exception_state close_as; /* how the exceptions of that one end */
     int64_t *object_out;              /* gets the id of the new object row; NULL: nobody asks */
+    int64_t sent_ms; /* > 0: the postings may have been sent since then, so they begin in doubt */
+    /* After a restore: so may the reversals of postings up to this id, since that time. */
+    int64_t restored_postings, restored_ms;
 };
 
 /* What ends the exceptions of an object; posting 0: its own ones. */

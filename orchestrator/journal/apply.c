@@ -518,6 +518,22 @@ static enum tg_applied apply_throttle(struct tg_store *s, const struct tg_op *op
     return applied(s, tg_bind_run(&b), err, "wait of destination", op->u.throttle.destination);
 }
 
+static enum tg_applied apply_restored(struct tg_store *s, const struct tg_op *op,
+                                      struct tg_error *err)
+{
+    bool position = op->kind == TG_OP_RESTORED_POSITION;
+    int64_t id = position ? op->u.restored_position.restore : op->u.restored_state.restore;
+    struct tg_bind b = tg_bind_begin(
+        s->statements[position ? TG_STORE_RESTORED_POSITION : TG_STORE_RESTORED_STATE]);
+
+    tg_bind_i64(&b, id);
+    tg_bind_i64(&b, position ? (int64_t)op->u.restored_position.shard : op->u.restored_state.to);
+    if (position) {
+        tg_bind_text(&b, op->u.restored_position.upto);
+    }
+    return applied(s, tg_bind_run(&b), err, "restore", id);
+}
+
 static enum tg_applied apply_audit(struct tg_store *s, const struct tg_op *op, struct tg_error *err)
 {
     enum tg_applied a = tg_store_audit(s, op->u.audit.actor, op->u.audit.action,
@@ -561,6 +577,9 @@ static enum tg_applied apply_one(struct tg_store *s, const struct tg_op *op, str
         return apply_pause(s, op, err);
     case TG_OP_THROTTLE:
         return apply_throttle(s, op, err);
+    case TG_OP_RESTORED_POSITION:
+    case TG_OP_RESTORED_STATE:
+        return apply_restored(s, op, err);
     }
     (void)tg_error_set(err, "journal: unknown operation %d", (int)op->kind);
     return TG_REFUSED;

@@ -123,8 +123,8 @@ static bool checkpoints_match(const struct tg_checkpoints *c, size_t *next,
     return true;
 }
 
-static int walk(struct tg_reader *r, const struct tg_checkpoints *c, struct tg_audit_report *out,
-                struct tg_error *err)
+static int walk(struct tg_reader *r, const struct tg_checkpoints *c, bool is_copy,
+                struct tg_audit_report *out, struct tg_error *err)
 {
     sqlite3_stmt *q = NULL;
     size_t next = 0;
@@ -143,6 +143,8 @@ static int walk(struct tg_reader *r, const struct tg_checkpoints *c, struct tg_a
     }
     if (result != SQLITE_ROW && result != SQLITE_DONE) {
         (void)tg_reader_failed(r, "the audit chain", err);
+    } else if (intact && is_copy) {
+        out->newer = c->count - next;
     } else if (intact && next < c->count) {
         intact =
             broken(out, c->items[next].seq, "is gone: a checkpoint signed it, the tail was cut");
@@ -154,8 +156,8 @@ static int walk(struct tg_reader *r, const struct tg_checkpoints *c, struct tg_a
     return intact ? 0 : 1;
 }
 
-int tg_audit_verify(struct tg_reader *r, const char *checkpoint_dir, const char *public_key_pem,
-                    struct tg_audit_report *out, struct tg_error *err)
+static int verify(struct tg_reader *r, const char *checkpoint_dir, const char *public_key_pem,
+                  bool is_copy, struct tg_audit_report *out, struct tg_error *err)
 {
     struct tg_checkpoints c = {NULL, 0};
     int result = 0;
@@ -164,10 +166,24 @@ int tg_audit_verify(struct tg_reader *r, const char *checkpoint_dir, const char 
     /* Checkpoints first, rows after: one written meanwhile must not look like a cut tail. */
     if (checkpoint_dir != NULL) {
         result = tg_checkpoints_load(&c, checkpoint_dir, public_key_pem, out, err);
+        out->newest = c.count > 0 ? c.items[c.count - 1].seq : 0;
     }
     if (result == 0) {
-        result = walk(r, &c, out, err);
+        result = walk(r, &c, is_copy, out, err);
     }
     free(c.items);
     return result;
+}
+
+int tg_audit_verify(struct tg_reader *r, const char *checkpoint_dir, const char *public_key_pem,
+                    struct tg_audit_report *out, struct tg_error *err)
+{
+    return verify(r, checkpoint_dir, public_key_pem, false, out, err);
+}
+
+int tg_audit_verify_copy(struct tg_reader *r, const char *checkpoint_dir,
+                         const char *public_key_pem, struct tg_audit_report *out,
+                         struct tg_error *err)
+{
+    return verify(r, checkpoint_dir, public_key_pem, true, out, err);
 }

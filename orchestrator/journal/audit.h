@@ -26,6 +26,8 @@ struct tg_audit_report {
     int64_t bad_seq;    /* 0: intact; else the row named in reason */
     char reason[128];   /* "row 17 was changed", "row 18 is missing" */
     size_t checkpoints; /* verified */
+    size_t newer;       /* of a copy: checkpoints of rows it does not have yet */
+    int64_t newest;     /* the highest row a checkpoint signed; 0: none */
 };
 
 /*
@@ -34,6 +36,14 @@ struct tg_audit_report {
  */
 int tg_audit_verify(struct tg_reader *r, const char *checkpoint_dir, const char *public_key_pem,
                     struct tg_audit_report *out, struct tg_error *err);
+
+/*
+ * The same for a copy of the journal (a backup): checkpoints of rows behind its end were signed
+ * after it was made. They are counted in newer and say nothing against it.
+ */
+int tg_audit_verify_copy(struct tg_reader *r, const char *checkpoint_dir,
+                         const char *public_key_pem, struct tg_audit_report *out,
+                         struct tg_error *err);
 
 /* Writes DIR/checkpoint-SEQ.json (tmp + rename + fsync) for the newest row. 0, 1: empty, -1. */
 int tg_audit_checkpoint(struct tg_reader *r, const char *dir, const char *private_key_pem,

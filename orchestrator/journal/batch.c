@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "journal/internal.h"
+#include "journal/restored.h"
 
 #define OPS_FIRST 8
 
@@ -371,6 +372,32 @@ int tg_batch_pause(struct tg_batch *b, uint32_t destination, bool paused, const 
     op->u.pause.paused = paused;
     op->u.pause.actor = keep(b, actor);
     op->u.pause.reason = keep(b, reason);
+    return op_result(b);
+}
+
+int tg_batch_restored_position(struct tg_batch *b, int64_t restore, unsigned shard,
+                               const char *upto)
+{
+    struct tg_op *op = op_add(b, TG_OP_RESTORED_POSITION);
+
+    if (op == NULL) {
+        return -1;
+    }
+    op->u.restored_position.restore = restore;
+    op->u.restored_position.shard = shard;
+    op->u.restored_position.upto = keep(b, upto);
+    return op_result(b);
+}
+
+int tg_batch_restored_state(struct tg_batch *b, int64_t restore, enum tg_restored_state state)
+{
+    struct tg_op *op = op_add(b, TG_OP_RESTORED_STATE);
+
+    if (op == NULL) {
+        return -1;
+    }
+    op->u.restored_state.restore = restore;
+    op->u.restored_state.to = (int)state;
     return op_result(b);
 }
 

@@ -100,12 +100,13 @@ static const char *const questions[] = {
     "OR p.reverses IS NOT NULL)",
     "SELECT 'posting ' || p.id || ' is still to be sent and its version ended' "
     "FROM postings p JOIN objects o ON o.id = p.object WHERE o.state IN (2, 3) "
-    "AND p.reverses IS NULL AND (p.state IN (0, 1, 4) OR (p.state = 2 AND p.first_sent_ms = 0))",
+    "AND p.reverses IS NULL AND (p.state = 4 OR (p.state IN (0, 1, 2) AND p.first_sent_ms = 0))",
     /* but for a reversal that a person discarded */
     "SELECT 'posting ' || p.id || ' stands or may stand, its version ended and nothing reverses "
     "it' "
     "FROM postings p JOIN objects o ON o.id = p.object WHERE o.state IN (2, 3) "
-    "AND p.reverses IS NULL AND p.state IN (2, 3, 5, 6, 9) "
+    "AND p.reverses IS NULL AND (p.state IN (2, 3, 5, 6, 9) "
+    "OR (p.state = 1 AND p.first_sent_ms > 0)) "
     "AND NOT EXISTS (SELECT 1 FROM postings r INDEXED BY postings_reverses "
     "WHERE r.reverses = p.id AND (r.state <> 8 OR EXISTS "
     "(SELECT 1 FROM exceptions x WHERE x.posting = r.id AND x.state = 4)))",

@@ -219,6 +219,66 @@ int tg_checkpoints_load(struct tg_checkpoints *c, const char *dir, const char *p
     return result;
 }
 
+/* ---- setting aside ---- */
+
+/* fsync of a file or directory by path. */
+static int sync_path(const char *path, int flags)
+{
+    int fd = open(path, flags | O_CLOEXEC);
+    int result;
+
+    if (fd < 0) {
+        return -1;
+    }
+    result = fsync(fd);
+    (void)close(fd);
+    return result;
+}
+
+static int move_one(const char *dir, const char *to, const char *name, struct tg_error *err)
+{
+    char from_path[PATH_MAX];
+    char to_path[PATH_MAX];
+    int n = snprintf(from_path, sizeof(from_path), "%s/%s", dir, name);
+    int m = snprintf(to_path, sizeof(to_path), "%s/%s", to, name);
+
+    if (n < 0 || m < 0 || (size_t)n >= sizeof(from_path) || (size_t)m >= sizeof(to_path)) {
+        return tg_error_set(err, "checkpoint directory %.200s: path too long", dir);
+    }
+    return rename(from_path, to_path) == 0
+               ? 0
+               : tg_error_set(err, "checkpoint %s: %s", from_path, strerror(errno));
+}
+
+int tg_checkpoints_set_aside(const char *dir, int64_t after, const char *to, size_t *moved,
+                             struct tg_error *err)
+{
+    const struct dirent *entry;
+    DIR *d = opendir(dir);
+    int64_t seq = 0;
+    int result = 0;
+
+    *moved = 0;
+    if (d == NULL) {
+        return tg_error_set(err, "checkpoint directory %s: %s", dir, strerror(errno));
+    }
+    if (mkdir(to, 0750) != 0 && errno != EEXIST) {
+        result = tg_error_set(err, "checkpoint directory %s: %s", to, strerror(errno));
+    }
+    while (result == 0 && (entry = readdir(d)) != NULL) {
+        if (name_seq(entry->d_name, &seq) && seq > after) {
+            result = move_one(dir, to, entry->d_name, err);
+            *moved += result == 0;
+        }
+    }
+    (void)closedir(d);
+    if (result == 0 && (sync_path(to, O_RDONLY | O_DIRECTORY) != 0 ||
+                        sync_path(dir, O_RDONLY | O_DIRECTORY) != 0)) {
+        result = tg_error_set(err, "checkpoint directory %s: %s", dir, strerror(errno));
+    }
+    return result;
+}
+
 /* ---- writing ---- */
 
 /* The newest row. 0, 1: none, -1. */
@@ -291,20 +351,6 @@ static int compose(const struct tg_checkpoint *p, EVP_PKEY *key,
                  "{\"seq\":%" PRId64 ",\"hash\":\"%s\",\"at\":\"%s\",\"signature\":\"%s\"}\n",
                  p->seq, hash, at, signature);
     return n > 0 && n < TG_CHECKPOINT_FILE_MAX_BYTES ? n : -1;
-}
-
-/* fsync of a file or directory by path. */
-static int sync_path(const char *path, int flags)
-{
-    int fd = open(path, flags | O_CLOEXEC);
-    int result;
-
-    if (fd < 0) {
-        return -1;
-    }
-    result = fsync(fd);
-    (void)close(fd);
-    return result;
 }
 
 /* tmp, fsync, rename, fsync of the directory: whole or not there. */

@@ -29,4 +29,11 @@ struct tg_checkpoints {
 int tg_checkpoints_load(struct tg_checkpoints *c, const char *dir, const char *public_key_pem,
                         struct tg_audit_report *out, struct tg_error *err);
 
+/*
+ * Moves the checkpoints of rows behind `after` into the directory `to`, made when needed: they
+ * belong to a journal that was replaced. 0 with how many, or -1.
+ */
+int tg_checkpoints_set_aside(const char *dir, int64_t after, const char *to, size_t *moved,
+                             struct tg_error *err);
+
 #endif

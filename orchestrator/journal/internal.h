@@ -37,7 +37,9 @@ enum tg_op_kind {
     TG_OP_AUDIT,
     TG_OP_DESTINATION,
     TG_OP_PAUSE,
-    TG_OP_THROTTLE
+    TG_OP_THROTTLE,
+    TG_OP_RESTORED_POSITION,
+    TG_OP_RESTORED_STATE
 };
 
 struct tg_op {
@@ -78,6 +80,15 @@ struct tg_op {
             uint32_t destination;
             int64_t until_ms, said_ms;
         } throttle;
+        struct {
+            int64_t restore;
+            unsigned shard;
+            const char *upto;
+        } restored_position;
+        struct {
+            int64_t restore;
+            int to;
+        } restored_state;
     } u;
 };
 
@@ -169,7 +180,10 @@ void tg_batch_shed(struct tg_batch *b);
     X(RESUME, "DELETE FROM pauses WHERE destination = ?1")                                         \
     X(THROTTLE, "INSERT INTO throttles(destination, until_ms, said_ms) VALUES(?1, ?2, ?3) "        \
                 "ON CONFLICT(destination) DO UPDATE SET until_ms = excluded.until_ms, "            \
-                "said_ms = excluded.said_ms")
+                "said_ms = excluded.said_ms")                                                      \
+    X(RESTORED_POSITION, "INSERT INTO restore_positions(restore, shard, upto) VALUES(?1, ?2, ?3) " \
+                         "ON CONFLICT(restore, shard) DO UPDATE SET upto = excluded.upto")         \
+    X(RESTORED_STATE, "UPDATE restores SET state = ?2 WHERE id = ?1")
 
 #define TG_STORE_ENUM(name, sql) TG_STORE_##name,
 enum tg_store_statement { TG_STORE_STATEMENTS(TG_STORE_ENUM) TG_STORE_COUNT };
@@ -229,6 +243,9 @@ int tg_bind_run(struct tg_bind *b);
 /* Takes PATH.lock; its descriptor, or -1 with the holder's pid in err. */
 int tg_lock_take(const char *path, struct tg_error *err);
 void tg_lock_release(int fd);
+
+/* PATH and this: a journal that tg_restore_run has not finished. */
+#define TG_RESTORING_TAIL ".restoring"
 
 /* ---- journal ---- */
 
@@ -295,6 +312,8 @@ enum tg_reader_statement {
     TG_READ_THROTTLES,
     TG_READ_OLDEST_OPEN,
     TG_READ_IDENTITY_OF_JOURNAL,
+    TG_READ_RESTORED,
+    TG_READ_RESTORED_POSITIONS,
     TG_READ_COUNT
 };
 
@@ -303,6 +322,8 @@ struct tg_reader {
     sqlite3_stmt *statements[TG_READ_COUNT];
 };
 
+/* As tg_reader_open; an older schema is taken too. For copying and for what never changed. */
+struct tg_reader *tg_reader_open_older(const char *path, struct tg_error *err);
 /*
  * The cached statement, prepared on first use, bound from its start; NULL with err. It is NULL too
  * when the statement is being stepped: a callback asked for the very list it is in.

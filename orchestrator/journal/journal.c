@@ -196,6 +196,24 @@ static int file_create(const char *path, struct tg_error *err)
     return 0;
 }
 
+/* Half a restore: neither the old journal nor the new one is the truth. */
+static int restore_check(const char *path, struct tg_error *err)
+{
+    char name[PATH_MAX];
+    int n = snprintf(name, sizeof(name), "%s%s", path, TG_RESTORING_TAIL);
+
+    if (n < 0 || (size_t)n >= sizeof(name)) {
+        return tg_error_set(err, "journal path is too long: %.200s...", path);
+    }
+    if (access(name, F_OK) == 0) {
+        return tg_error_set(err,
+                            "a restore of journal %s did not come to its end; run tallygate "
+                            "restore again, or remove %s to go on with the journal as it is",
+                            path, name);
+    }
+    return 0;
+}
+
 /* The lock lies beside the file itself, so that a link to it is not a way round. */
 static int lock_take(const char *path, struct tg_error *err)
 {
@@ -206,6 +224,10 @@ static int lock_take(const char *path, struct tg_error *err)
         return tg_error_set(err, "journal %s: %s", path, strerror(errno));
     }
     fd = tg_lock_take(real, err);
+    if (fd >= 0 && restore_check(real, err) != 0) {
+        tg_lock_release(fd);
+        fd = -1;
+    }
     free(real);
     return fd;
 }

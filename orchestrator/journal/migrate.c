@@ -128,6 +128,19 @@
     "CREATE INDEX edits_event ON edits(event) WHERE event IS NOT NULL;"                            \
     "CREATE INDEX edits_posting ON edits(posting) WHERE posting IS NOT NULL;"
 
+/* backups: of the file itself, written into the copy. restores: see restored.h. */
+#define COPIES                                                                                     \
+    "CREATE TABLE backups("                                                                        \
+    "made_ms INTEGER PRIMARY KEY, audit_rows INTEGER NOT NULL, audit_head BLOB NOT NULL);"         \
+    "CREATE TABLE restores("                                                                       \
+    "id INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, backup_ms INTEGER NOT NULL, "                 \
+    "state INTEGER NOT NULL CHECK(state BETWEEN 0 AND 2), doubt_all INTEGER NOT NULL, "            \
+    "events INTEGER NOT NULL, objects INTEGER NOT NULL, postings INTEGER NOT NULL, "               \
+    "exceptions INTEGER NOT NULL);"                                                                \
+    "CREATE TABLE restore_positions("                                                              \
+    "restore INTEGER NOT NULL REFERENCES restores(id), shard INTEGER NOT NULL, "                   \
+    "upto TEXT NOT NULL, PRIMARY KEY(restore, shard)) WITHOUT ROWID;"
+
 static const char *const migrations[] = {
     EVENTS OBJECTS DESTINATIONS POSTINGS TOTALS EXCEPTIONS AUDIT, /* 1 */
     PAUSES,                                                       /* 2 */
@@ -135,6 +148,7 @@ static const char *const migrations[] = {
     IDENTITY,                                                     /* 4 */
     THROTTLES,                                                    /* 5 */
     HELD_VERSIONS,                                                /* 6 */
+    COPIES,                                                       /* 7 */
 };
 
 int tg_migrate_version(void)

@@ -27,7 +27,7 @@ static int pragma_int(sqlite3 *db, const char *sql, int *out)
     return result == SQLITE_ROW ? 0 : -1;
 }
 
-static int schema_check(sqlite3 *db, const char *path, struct tg_error *err)
+static int schema_check(sqlite3 *db, const char *path, bool older_too, struct tg_error *err)
 {
     int application = 0;
     int version = 0;
@@ -45,16 +45,16 @@ static int schema_check(sqlite3 *db, const char *path, struct tg_error *err)
                             "run the newer tallygate that wrote it",
                             path, version, tg_migrate_version());
     }
-    if (version < tg_migrate_version()) {
+    if (version < tg_migrate_version() && !older_too) {
         return tg_error_set(err,
-                            "journal %s has schema %d, this program reads %d; "
-                            "start tallygate serve once, it brings the journal up to date",
+                            "journal %s has schema %d, this program reads %d; run tallygate "
+                            "migrate, or start tallygate serve once, to bring it up to date",
                             path, version, tg_migrate_version());
     }
     return 0;
 }
 
-struct tg_reader *tg_reader_open(const char *path, struct tg_error *err)
+static struct tg_reader *reader_open(const char *path, bool older_too, struct tg_error *err)
 {
     struct tg_reader *r;
 
@@ -76,11 +76,21 @@ struct tg_reader *tg_reader_open(const char *path, struct tg_error *err)
         tg_reader_close(r);
         return NULL;
     }
-    if (schema_check(r->db, path, err) != 0) {
+    if (schema_check(r->db, path, older_too, err) != 0) {
         tg_reader_close(r);
         return NULL;
     }
     return r;
+}
+
+struct tg_reader *tg_reader_open(const char *path, struct tg_error *err)
+{
+    return reader_open(path, false, err);
+}
+
+struct tg_reader *tg_reader_open_older(const char *path, struct tg_error *err)
+{
+    return reader_open(path, true, err);
 }
 
 void tg_reader_close(struct tg_reader *r)

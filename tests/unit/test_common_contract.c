@@ -183,6 +183,9 @@ static void test_event_id(void **state)
     assert_string_equal(out, "s99-18446744073709551615-18446744073709551615");
     assert_int_equal(tg_event_id_parse(tg_str_of(out), &id), 0);
     assert_true(id.shard == most.shard && id.ms == most.ms && id.seq == most.seq);
+    assert_true(tg_event_id_compare(&least, &most) < 0);
+    assert_true(tg_event_id_compare(&most, &least) > 0);
+    assert_int_equal(tg_event_id_compare(&most, &most), 0);
     assert_int_equal(tg_event_id_format(&least, out), 7);
     assert_string_equal(out, "s00-0-0");
     assert_int_equal(tg_event_id_from_stream(3, tg_str_of("5-6"), &id), 0);

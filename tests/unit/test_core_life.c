@@ -35,17 +35,19 @@ static const char *const COLUMNS[TG_PE_COUNT] = {"plan_ready",
                                                  "lookup_gave_up",
                                                  "open_exception",
                                                  "replay",
-                                                 "reversal_posted"};
+                                                 "reversal_posted",
+                                                 "restored",
+                                                 "release_doubt"};
 static const struct {
     const char *state;
     const char *to;
 } MATRIX[TG_POSTING_STATE_COUNT] = {
-    {"planned", "rh..c.............."},   {"held", "..rxc.............."},
-    {"ready", "....cs............."},     {"sent", "......Pjtd........."},
-    {"retry", "....c.....rx......."},     {"in_doubt", "............Prxx..."},
-    {"posted", "..................v"},    {"rejected", "....c...........x.."},
-    {"cancelled", "..................."}, {"exception", "..r.c............r."},
-    {"reversed", "..................."},
+    {"planned", "rh..c................"},   {"held", "..rxc...............d"},
+    {"ready", "....cs.............d."},     {"sent", "......Pjtd.........d."},
+    {"retry", "....c.....rx.......d."},     {"in_doubt", "............Prxx....."},
+    {"posted", "..................v.."},    {"rejected", "....c...........x...."},
+    {"cancelled", "....................."}, {"exception", "..r.c............r..d"},
+    {"reversed", "....................."},
 };
 
 static void every_pair(void **state)

@@ -149,33 +149,38 @@ static void a_newer_schema_is_refused(void **state)
     jt_open(t); /* nothing was touched */
 }
 
-/* A journal as the first schema left it, with a posting that is open. */
+/* tests/data/journal-schema1.sql: a journal as the first version wrote it. The caller frees. */
+static char *first_schema(void)
+{
+    FILE *f = fopen("tests/data/journal-schema1.sql", "re");
+    char *text = calloc(1, 65536);
+
+    assert_non_null(f);
+    assert_non_null(text);
+    assert_true(fread(text, 1, 65535, f) > 10000);
+    assert_int_equal(fclose(f), 0);
+    return text;
+}
+
 static void an_older_schema_is_brought_up_to_date(void **state)
 {
     struct jt *t = *state;
-    struct tg_batch *b = tg_batch_new();
     struct tg_reader *r;
     struct tg_error err = {{0}};
+    char *sql = first_schema();
     int64_t before = -1;
 
-    (void)jt_add_ready(t, b, 1);
-    jt_commit(t, b);
     jt_close(t);
-    jt_sql(t, "DROP TABLE edits; DROP INDEX objects_held; DROP INDEX objects_held_name;"
-              "DROP INDEX objects_held_due; ALTER TABLE objects DROP COLUMN waits_for;"
-              "ALTER TABLE objects DROP COLUMN due_ms;");
-    jt_sql(
-        t,
-        "DROP TABLE pauses; DROP TABLE identity; DROP INDEX postings_reverses; DROP INDEX "
-        "postings_hold_on; DROP "
-        "INDEX postings_held;"
-        "ALTER TABLE postings DROP COLUMN reverses; ALTER TABLE postings DROP COLUMN hold;"
-        "ALTER TABLE postings DROP COLUMN hold_on; DROP TABLE throttles; PRAGMA user_version = 1");
+    assert_int_equal(unlink(t->path), 0);
+    jt_sql(t, sql);
+    free(sql);
+    jt_sql(t, "UPDATE postings SET state = 2 WHERE id = 1");
     reader_refused(t->path, "tallygate serve once");
     jt_open(t);
     assert_int_equal(jt_sql_int(t, "SELECT count(*) FROM postings WHERE hold = '' "
                                    "AND hold_on IS NULL AND reverses IS NULL AND state = 2"),
                      1);
+    assert_int_equal(jt_sql_int(t, "SELECT count(*) FROM events"), 6);
     r = jt_reader(t);
     assert_int_equal(tg_reader_before(r, 1, &before, &err), 0);
     assert_int_equal(before, 0);
