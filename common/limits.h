@@ -253,6 +253,7 @@
 #define TG_API_BACKLOG 128
 #define TG_API_STOP_MS 5000          /* a stop waits so long for answers in progress */
 #define TG_API_OBJECTS_MAX 100       /* objects, and exceptions, shown of one event */
+#define TG_TRAIL_ROWS_MAX 1000       /* of one list in the whole story of an entry */
 #define TG_LISTEN_PATH_MAX_BYTES 107 /* sockaddr_un without its NUL */
 #define TG_REDIS_HOST_MAX_BYTES 255
 #define TG_CMD_FILE_MAX_BYTES (256 * 1024) /* a key or key set given to a command */

@@ -20,6 +20,10 @@ static const struct tg_command commands[] = {
      "           [--client ID] [--tenant TENANT] [--scope \"A B\"] [--ttl SECONDS]\n"
      "           [--typ TYPE] [--claim NAME=VALUE]...\n",
      tg_cmd_token},
+    {"events", "show the whole story of one entry, from the webhook to the destination",
+     "events show [-c FILE] [--tenant TENANT] [--json] ID\n"
+     "events show --object KIND/ID [-c FILE] [--tenant TENANT] [--source SOURCE] [--json]\n",
+     tg_cmd_events},
     {"exceptions", "list and show open items that need a person",
      "exceptions list [-c FILE] [--tenant TENANT] [--state STATE] [--json]\n"
      "exceptions show [-c FILE] [--tenant TENANT] [--json] ID\n",

@@ -149,6 +149,7 @@ static const char *const migrations[] = {
     THROTTLES,                                                    /* 5 */
     HELD_VERSIONS,                                                /* 6 */
     COPIES,                                                       /* 7 */
+    "CREATE INDEX audit_subject ON audit(subject);",              /* 8 */
 };
 
 int tg_migrate_version(void)

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "journal/internal.h"
+#include "journal/trail.h"
 
 /* ---- opening ---- */
 
@@ -371,6 +372,21 @@ int tg_reader_object_versions(struct tg_reader *r, const unsigned char key[TG_PO
     tg_bind_blob(&b, key, TG_POSTING_KEY_BYTES);
     tg_bind_i64(&b, TG_JOURNAL_PAGE_MAX);
     return objects_walk(r, &b, false, fn, arg, err);
+}
+
+int tg_reader_object(struct tg_reader *r, int64_t object, tg_object_fn fn, void *arg,
+                     struct tg_error *err)
+{
+    sqlite3_stmt *s = tg_reader_statement(
+        r, TG_READ_OBJECT, "SELECT " OBJECT_COLUMNS " FROM objects WHERE id = ?1", err);
+    struct tg_bind b;
+
+    if (s == NULL) {
+        return -1;
+    }
+    b = tg_bind_begin(s);
+    tg_bind_i64(&b, object);
+    return objects_walk(r, &b, true, fn, arg, err);
 }
 
 int tg_reader_objects_of_event(struct tg_reader *r, int64_t event, tg_object_fn fn, void *arg,
