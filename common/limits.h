@@ -239,6 +239,21 @@
 #define TG_SCRIPT_KNOWN_MS 600000          /* how long one is kept */
 #define TG_SCRIPT_BODY_TEXT_MAX_BYTES 4096 /* of an answer that is not JSON, shown to a script */
 
+/* --- orchestrator: alerts --- */
+#define TG_MAIL_ADDRESS_MAX_BYTES 254
+#define TG_MAIL_RECIPIENTS_MAX 32
+#define TG_ALERT_ALLOW_MAX 64
+#define TG_MAIL_CONNECT_MS 10000
+#define TG_MAIL_TOTAL_MS 30000 /* a mail occupies a thread of the pool so long at most */
+#define TG_ALERT_SECRET_FILE_MAX_BYTES 4096
+#define TG_ALERT_TICK_MS 2000 /* between two looks */
+#define TG_ALERT_THINGS_MAX 4096
+#define TG_ALERT_OUTBOX_MAX 256   /* notices on their way; the others are decided again */
+#define TG_ALERT_MAIL_NOTICES 50  /* in one mail */
+#define TG_ALERT_ATTEMPTS_MAX 12  /* of one notice at one channel, with backoff: over an hour */
+#define TG_ALERT_AUDIT_ROWS 20000 /* read at one look */
+#define TG_ALERT_WEBHOOK_MS 10000 /* one request */
+
 /* --- orchestrator: API --- */
 #define TG_API_THREADS_MAX 32
 #define TG_CONTROLS_MAX 64       /* commands of people that wait for the loop */

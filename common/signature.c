@@ -169,6 +169,25 @@ enum tg_signature_result tg_signature_github_verify(const struct tg_signature_gi
     return result == TG_SIGNATURE_OK ? match(NULL, 0, body, pieces, &secrets, &candidates) : result;
 }
 
+/* ---- making ---- */
+
+int tg_signature_standard_make(struct tg_str id, struct tg_str timestamp, struct tg_str body,
+                               const struct tg_secret *secret,
+                               char out[TG_SIGNATURE_STANDARD_BYTES])
+{
+    const struct tg_str key = {secret->data, secret->len};
+    const struct tg_str dot = tg_str_of(".");
+    const struct tg_str parts[] = {id, dot, timestamp, dot, body};
+    unsigned char mac[TG_SHA256_BYTES];
+
+    if (tg_hmac_sha256v(key, parts, sizeof(parts) / sizeof(parts[0]), mac) != 0) {
+        return -1;
+    }
+    memcpy(out, "v1,", 3);
+    return tg_base64_encode(mac, sizeof(mac), out + 3, TG_SIGNATURE_STANDARD_BYTES - 3) > 0 ? 0
+                                                                                            : -1;
+}
+
 /* ---- words ---- */
 
 const char *tg_signature_reason(enum tg_signature_scheme scheme, enum tg_signature_result r)

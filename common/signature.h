@@ -43,6 +43,14 @@ enum tg_signature_result tg_signature_standard_verify(const struct tg_signature_
                                                       struct tg_secret_list secrets, int64_t now_s,
                                                       int64_t tolerance_s);
 
+/* "v1," and base64 of an HMAC, with NUL */
+#define TG_SIGNATURE_STANDARD_BYTES 48
+
+/* The other side of it, for what we send: one entry of the header. 0 or -1. */
+int tg_signature_standard_make(struct tg_str id, struct tg_str timestamp, struct tg_str body,
+                               const struct tg_secret *secret,
+                               char out[TG_SIGNATURE_STANDARD_BYTES]);
+
 struct tg_signature_github {
     struct tg_str sha256; /* value of X-Hub-Signature-256 */
     struct tg_str any;    /* of X-Hub-Signature: counts only without the other, and with sha256= */

@@ -242,6 +242,10 @@ static int run(const char *path, bool with_journal)
         check_masters(&k);
         check_readable(&k, "redis.password_file", config->redis.password_file);
         check_readable(&k, "journal.checkpoints.key", config->journal.checkpoint_key);
+        check_readable(&k, "alerts.webhook.secret_file", config->alerts.webhook.secret_file);
+        check_readable(&k, "alerts.webhook.ca_file", config->alerts.webhook.ca_file);
+        check_readable(&k, "alerts.smtp.password_file", config->alerts.smtp.password_file);
+        check_readable(&k, "alerts.smtp.ca_file", config->alerts.smtp.ca_file);
         if (with_journal) {
             check_journal(&k);
         }

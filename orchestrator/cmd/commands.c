@@ -33,6 +33,8 @@ static const struct tg_command commands[] = {
      "destinations pause [-c FILE] [--tenant TENANT] [--reason TEXT] [--json] NAME\n"
      "destinations resume [-c FILE] [--tenant TENANT] [--reason TEXT] [--json] NAME\n",
      tg_cmd_destinations},
+    {"alerts", "send a test notice to those who are told when something is wrong",
+     "alerts test [-c FILE]\n", tg_cmd_alerts},
     {"audit", "verify the audit chain, write a signed checkpoint",
      "audit verify [-c FILE] [--public-key FILE] [--json]\n"
      "audit checkpoint [-c FILE]\n",

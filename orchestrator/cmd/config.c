@@ -725,6 +725,10 @@ static int load(const struct loader *l, struct tg_config *c)
         read_table(l, root, &tg_config_root, "", c) != 0) {
         return -1;
     }
+    if (tg_yaml_get(root, "alerts") != NULL &&
+        tg_config_alerts_check(l->doc, tg_yaml_get(root, "alerts"), &c->alerts, l->err) != 0) {
+        return -1;
+    }
     tenants = tg_yaml_get(root, "tenants");
     for (size_t i = 0; i < c->tenant_count; i++) {
         if (finish_tenant(l, tg_yaml_item(tenants, i), c, &c->tenants[i]) != 0) {

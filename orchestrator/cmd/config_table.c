@@ -6,14 +6,6 @@
 #include "connect/http_text.h"
 #include "core/config.h"
 
-#define PATH_MAX_BYTES 1024
-#define TABLE(list)                                                                                \
-    {                                                                                              \
-        (list), sizeof(list) / sizeof((list)[0])                                                   \
-    }
-#define TEXT_OF(n) #n
-#define NUMBER_TEXT(n) TEXT_OF(n)
-
 static int listen_form(struct tg_str text)
 {
     struct tg_listen listen;
@@ -54,7 +46,7 @@ static const struct tg_config_key redis_keys[] = {
      .accepted = "unix:PATH or redis://HOST:PORT/DB (the password goes into password_file)",
      .help = "Where the stream is. PATH is relative to the working directory.",
      .offset = offsetof(struct tg_config, redis.url),
-     .max = PATH_MAX_BYTES,
+     .max = TG_CONFIG_PATH_MAX_BYTES,
      .form = redis_form},
     {.name = "user",
      .kind = TG_CONFIG_TEXT,
@@ -67,7 +59,7 @@ static const struct tg_config_key redis_keys[] = {
      .accepted = "the path of a file whose first line is the password",
      .help = "Read again at every connect, so that it can be changed.",
      .offset = offsetof(struct tg_config, redis.password_file),
-     .max = PATH_MAX_BYTES},
+     .max = TG_CONFIG_PATH_MAX_BYTES},
     {.name = "prefix",
      .kind = TG_CONFIG_NAME,
      .fallback = "tg",
@@ -102,14 +94,14 @@ static const struct tg_config_key checkpoint_keys[] = {
      .accepted = "the path of a directory",
      .help = "Where signed checkpoints of the audit chain go; keep it on another disk.",
      .offset = offsetof(struct tg_config, journal.checkpoint_dir),
-     .max = PATH_MAX_BYTES},
+     .max = TG_CONFIG_PATH_MAX_BYTES},
     {.name = "key",
      .kind = TG_CONFIG_TEXT,
      .required = true,
      .accepted = "the path of an Ed25519 private key in PEM",
      .help = "Signs the checkpoints; `tallygate token keys --alg EdDSA` makes one.",
      .offset = offsetof(struct tg_config, journal.checkpoint_key),
-     .max = PATH_MAX_BYTES},
+     .max = TG_CONFIG_PATH_MAX_BYTES},
 };
 static const struct tg_config_table checkpoint_table = TABLE(checkpoint_keys);
 
@@ -120,7 +112,7 @@ static const struct tg_config_key journal_keys[] = {
      .accepted = "the path of the SQLite file",
      .help = "The book of record. Its directory must exist and be writable.",
      .offset = offsetof(struct tg_config, journal.path),
-     .max = PATH_MAX_BYTES},
+     .max = TG_CONFIG_PATH_MAX_BYTES},
     {.name = "checkpoints",
      .kind = TG_CONFIG_MAPPING,
      .accepted = "a mapping with dir, key",
@@ -139,7 +131,7 @@ static const struct tg_config_key api_keys[] = {
                                    "it",
      .help = "Where NGINX finds the API. Loopback only: identity comes from NGINX in headers.",
      .offset = offsetof(struct tg_config, api.listen),
-     .max = PATH_MAX_BYTES,
+     .max = TG_CONFIG_PATH_MAX_BYTES,
      .form = listen_form},
     {.name = "threads",
      .kind = TG_CONFIG_NUMBER,
@@ -161,7 +153,7 @@ static const struct tg_config_key rules_keys[] = {
      .accepted = "the path of a directory",
      .help = "The rule bundle: sources/, validate/, route/, connectors/.",
      .offset = offsetof(struct tg_config, rules.path),
-     .max = PATH_MAX_BYTES},
+     .max = TG_CONFIG_PATH_MAX_BYTES},
     {.name = "approval",
      .kind = TG_CONFIG_WORD,
      .fallback = "off",
@@ -195,7 +187,7 @@ static const struct tg_config_key issuer_keys[] = {
      .accepted = "the path of the JWKS file that the edge watches",
      .help = "The key set the edge reads.",
      .offset = TG_CONFIG_NOT_KEPT,
-     .max = PATH_MAX_BYTES},
+     .max = TG_CONFIG_PATH_MAX_BYTES},
 };
 static const struct tg_config_table issuer_table = TABLE(issuer_keys);
 
@@ -229,7 +221,7 @@ static const struct tg_config_key source_keys[] = {
      .help =
          "What this source calls a piece of work, and our project and task. Read anew by SIGHUP.",
      .offset = offsetof(struct tg_config_source, project_map),
-     .max = PATH_MAX_BYTES},
+     .max = TG_CONFIG_PATH_MAX_BYTES},
 };
 static const struct tg_config_table source_table = TABLE(source_keys);
 
@@ -245,19 +237,19 @@ static const struct tg_config_key tls_keys[] = {
      .accepted = "the path of a PEM file",
      .help = "Who may sign the destination's certificate. Default: the system's list.",
      .offset = offsetof(struct tg_config_destination, ca_file),
-     .max = PATH_MAX_BYTES},
+     .max = TG_CONFIG_PATH_MAX_BYTES},
     {.name = "cert_file",
      .kind = TG_CONFIG_TEXT,
      .accepted = "the path of a PEM file",
      .help = "Our certificate, for destinations that ask for one (mutual TLS).",
      .offset = offsetof(struct tg_config_destination, cert_file),
-     .max = PATH_MAX_BYTES},
+     .max = TG_CONFIG_PATH_MAX_BYTES},
     {.name = "key_file",
      .kind = TG_CONFIG_TEXT,
      .accepted = "the path of a PEM file",
      .help = "The private key of cert_file.",
      .offset = offsetof(struct tg_config_destination, key_file),
-     .max = PATH_MAX_BYTES},
+     .max = TG_CONFIG_PATH_MAX_BYTES},
 };
 static const struct tg_config_table tls_table = TABLE(tls_keys);
 
@@ -274,7 +266,7 @@ static const struct tg_config_key destination_keys[] = {
      .accepted = "the path of a directory",
      .help = "Connector file: the directory of its files. Required there.",
      .offset = offsetof(struct tg_config_destination, path),
-     .max = PATH_MAX_BYTES},
+     .max = TG_CONFIG_PATH_MAX_BYTES},
     {.name = "url",
      .kind = TG_CONFIG_TEXT,
      .accepted = "https://HOST/PATH, or http:// with its address in `allow`; no user, password, "
@@ -300,19 +292,19 @@ static const struct tg_config_key destination_keys[] = {
      .accepted = SECRET_ACCEPTED,
      .help = "auth basic and session. Read again when it changes, like every secret file here.",
      .offset = offsetof(struct tg_config_destination, password_file),
-     .max = PATH_MAX_BYTES},
+     .max = TG_CONFIG_PATH_MAX_BYTES},
     {.name = "token_file",
      .kind = TG_CONFIG_TEXT,
      .accepted = SECRET_ACCEPTED,
      .help = "auth bearer: the token.",
      .offset = offsetof(struct tg_config_destination, token_file),
-     .max = PATH_MAX_BYTES},
+     .max = TG_CONFIG_PATH_MAX_BYTES},
     {.name = "api_key_file",
      .kind = TG_CONFIG_TEXT,
      .accepted = SECRET_ACCEPTED,
      .help = "auth api_key: the key.",
      .offset = offsetof(struct tg_config_destination, api_key_file),
-     .max = PATH_MAX_BYTES},
+     .max = TG_CONFIG_PATH_MAX_BYTES},
     {.name = "api_key_header",
      .kind = TG_CONFIG_TEXT,
      .accepted = "the name of a header",
@@ -338,7 +330,7 @@ static const struct tg_config_key destination_keys[] = {
      .accepted = SECRET_ACCEPTED,
      .help = "auth oauth2.",
      .offset = offsetof(struct tg_config_destination, client_secret_file),
-     .max = PATH_MAX_BYTES},
+     .max = TG_CONFIG_PATH_MAX_BYTES},
     {.name = "client_auth",
      .kind = TG_CONFIG_WORD,
      .fallback = "basic",
@@ -444,20 +436,20 @@ static const struct tg_config_key tenant_keys[] = {
      .accepted = "the path of a JSON file of master data",
      .help = "Workers, projects, assignments and so on.",
      .offset = offsetof(struct tg_config_tenant, master),
-     .max = PATH_MAX_BYTES},
+     .max = TG_CONFIG_PATH_MAX_BYTES},
     {.name = "calendar",
      .kind = TG_CONFIG_TEXT,
      .required = true,
      .accepted = "the path of a YAML file of periods and pay cycles",
      .help = "Accounting periods and pay cycles.",
      .offset = offsetof(struct tg_config_tenant, calendar),
-     .max = PATH_MAX_BYTES},
+     .max = TG_CONFIG_PATH_MAX_BYTES},
     {.name = "ownership",
      .kind = TG_CONFIG_TEXT,
      .accepted = "the path of a YAML file: attribute to system of record",
      .help = "Which system owns which attribute. Recorded; no rule of this version reads it.",
      .offset = offsetof(struct tg_config_tenant, ownership),
-     .max = PATH_MAX_BYTES},
+     .max = TG_CONFIG_PATH_MAX_BYTES},
     {.name = "corrections",
      .kind = TG_CONFIG_WORD,
      .fallback = "reverse",
@@ -521,14 +513,21 @@ static const struct tg_config_key root_keys[] = {
      .accepted = "the path of a directory",
      .help = "JSON Schemas of events and canonical objects.",
      .offset = offsetof(struct tg_config, schemas),
-     .max = PATH_MAX_BYTES},
+     .max = TG_CONFIG_PATH_MAX_BYTES},
     {.name = "catalogue",
      .kind = TG_CONFIG_TEXT,
      .fallback = "conf/catalogue.yaml",
      .accepted = "the path of a YAML file",
      .help = "The list of violation and exception codes.",
      .offset = offsetof(struct tg_config, catalogue),
-     .max = PATH_MAX_BYTES},
+     .max = TG_CONFIG_PATH_MAX_BYTES},
+    {.name = "alerts",
+     .kind = TG_CONFIG_MAPPING,
+     .accepted = "a mapping with name, repeat, quiet, settle, after, resolved, exception_age, "
+                 "posting_age, backlog, webhook, smtp",
+     .help = "Whom to tell when something is wrong. Without webhook and smtp: nobody.",
+     .offset = offsetof(struct tg_config, alerts),
+     .table = &tg_config_alerts},
     {.name = "issuers",
      .kind = TG_CONFIG_LIST,
      .accepted = "a list of at most 64 mappings with name, jwks_uri, file",

@@ -51,7 +51,25 @@ struct tg_config_table {
 
 #define TG_CONFIG_TABLE_KEYS_MAX 48 /* keys of one table */
 
-/* The root table, for struct tg_config. */
+/* For the files that define tables. */
+#define TG_CONFIG_PATH_MAX_BYTES 1024
+#define TABLE(list)                                                                                \
+    {                                                                                              \
+        (list), sizeof(list) / sizeof((list)[0])                                                   \
+    }
+#define TEXT_OF(n) #n
+#define NUMBER_TEXT(n) TEXT_OF(n)
+
+/* The root table, for struct tg_config, and that of `alerts`, for struct tg_config_alerts. */
 extern const struct tg_config_table tg_config_root;
+extern const struct tg_config_table tg_config_alerts;
+
+struct tg_yaml;
+struct tg_yaml_node;
+struct tg_config_alerts;
+
+/* What no single key of `alerts` can say. n: its mapping. 0, or -1 with err. */
+int tg_config_alerts_check(const struct tg_yaml *doc, const struct tg_yaml_node *n,
+                           const struct tg_config_alerts *a, struct tg_error *err);
 
 #endif

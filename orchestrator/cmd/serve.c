@@ -19,6 +19,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include "alert/alert.h"
 #include "api/api.h"
 #include "api/perform.h"
 #include "cmd/cmd.h"
@@ -54,6 +55,7 @@ struct serve {
     struct tg_api *api;
     struct tg_performer performer;
     struct tg_controls *controls;
+    struct tg_alerts *alerts; /* NULL: nobody is told */
 
     uv_async_t journal_done;
     uv_signal_t on_term, on_int, on_quit, on_hup;
@@ -328,6 +330,13 @@ static void on_intake_stopped(void *arg)
     tg_dispatch_stop(s->dispatch, on_dispatch_stopped, s);
 }
 
+static void on_alerts_stopped(void *arg)
+{
+    struct serve *s = arg;
+
+    tg_intake_stop(s->intake, on_intake_stopped, s);
+}
+
 static void on_deadline(uv_timer_t *timer)
 {
     (void)timer;
@@ -350,7 +359,11 @@ static void on_stop(uv_signal_t *handle, int number)
     (void)uv_timer_start(&s->deadline, on_deadline, TG_STOP_DEADLINE_MS, 0);
     (void)alarm(TG_STOP_DEADLINE_MS / 1000 + LAST_RESORT_S); /* for what comes after the loop */
     tg_controls_stop(s->controls);
-    tg_intake_stop(s->intake, on_intake_stopped, s);
+    if (s->alerts != NULL) {
+        tg_alerts_stop(s->alerts, on_alerts_stopped, s);
+    } else {
+        on_alerts_stopped(s);
+    }
 }
 
 /* ---- starting ---- */
@@ -464,6 +477,45 @@ static int open_api(struct serve *s, struct tg_error *err)
     return s->api != NULL ? 0 : -1;
 }
 
+static void alert_facts(void *arg, struct tg_alert_facts *f)
+{
+    const struct serve *s = arg;
+    struct tg_journal_stats journal;
+
+    tg_journal_stats(s->journal, &journal);
+    tg_alert_fact_live(f, tg_intake_is_connected(s->intake), journal.stuck,
+                       tg_metric_get(TG_METRIC_STREAM_BACKLOG));
+    for (size_t i = 0; i < s->config->tenant_count; i++) {
+        const struct tg_config_tenant *t = &s->config->tenants[i];
+
+        for (size_t k = 0; k < t->destination_count; k++) {
+            struct tg_engine_stats stats;
+
+            tg_dispatch_stats(s->dispatch, t->destinations[k].index, &stats);
+            if (stats.breaker != TG_BREAKER_CLOSED) {
+                tg_alert_fact_breaker(f, t->destinations[k].id);
+            }
+        }
+    }
+}
+
+static int open_alerts(struct serve *s, struct tg_error *err)
+{
+    const struct tg_alert_options o = {.loop = &s->loop,
+                                       .journal = s->journal,
+                                       .config = s->config,
+                                       .catalogue = s->catalogue,
+                                       .version = TG_VERSION,
+                                       .facts = alert_facts,
+                                       .arg = s};
+
+    if (!tg_alerts_is_wanted(s->config)) {
+        return 0;
+    }
+    s->alerts = tg_alerts_start(&o, err);
+    return s->alerts != NULL ? 0 : -1;
+}
+
 static void start_handles(struct serve *s)
 {
     uv_signal_t *signals[] = {&s->on_term, &s->on_int, &s->on_quit, &s->on_hup};
@@ -491,7 +543,7 @@ static void start_handles(struct serve *s)
 static int start(struct serve *s, struct tg_error *err)
 {
     if (open_journal(s, err) != 0 || open_rules(s, err) != 0 || open_dispatch(s, err) != 0 ||
-        open_intake(s, err) != 0 || open_api(s, err) != 0) {
+        open_intake(s, err) != 0 || open_api(s, err) != 0 || open_alerts(s, err) != 0) {
         return -1;
     }
     start_handles(s);
@@ -516,6 +568,7 @@ static int finish(struct serve *s)
         tg_reader_close(s->audit_reader);
     }
     tg_controls_free(s->controls);
+    tg_alerts_free(s->alerts); /* after the journal: it called back what was noted */
     tg_intake_free(s->intake);
     tg_dispatch_free(s->dispatch);
     tg_rules_free(s->rules);

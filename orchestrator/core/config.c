@@ -3,16 +3,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+static void texts_free(char **texts, size_t n)
+{
+    for (size_t i = 0; texts != NULL && i < n; i++) {
+        free(texts[i]);
+    }
+    free(texts);
+}
+
 static void source_clear(struct tg_config_source *s)
 {
     free(s->name);
     free(s->decoder);
     free(s->uri);
     free(s->project_map);
-    for (size_t i = 0; s->clients != NULL && i < s->client_count; i++) {
-        free(s->clients[i]);
-    }
-    free(s->clients);
+    texts_free(s->clients, s->client_count);
 }
 
 static void pairs_clear(struct tg_config_pair *pairs, size_t n)
@@ -75,6 +80,24 @@ static void tenant_clear(struct tg_config_tenant *t)
     free(t->corrections);
 }
 
+static void alerts_clear(struct tg_config_alerts *a)
+{
+    free(a->name);
+    free(a->resolved);
+    free(a->webhook.url);
+    free(a->webhook.secret_file);
+    free(a->webhook.ca_file);
+    texts_free(a->webhook.allow, a->webhook.allow_count);
+    free(a->smtp.url);
+    free(a->smtp.from);
+    free(a->smtp.user);
+    free(a->smtp.password_file);
+    free(a->smtp.tls);
+    free(a->smtp.ca_file);
+    texts_free(a->smtp.to, a->smtp.to_count);
+    texts_free(a->smtp.allow, a->smtp.allow_count);
+}
+
 void tg_config_free(struct tg_config *c)
 {
     if (c == NULL) {
@@ -91,6 +114,7 @@ void tg_config_free(struct tg_config *c)
     free(c->api.listen);
     free(c->rules.path);
     free(c->rules.approval);
+    alerts_clear(&c->alerts);
     free(c->schemas);
     free(c->catalogue);
     for (size_t i = 0; c->tenants != NULL && i < c->tenant_count; i++) {

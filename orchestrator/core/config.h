@@ -64,6 +64,24 @@ struct tg_config_tenant {
     int64_t hold_timeout_ms; /* how long something may be held; 0: not at all */
 };
 
+/* Whom to tell when something is wrong; neither webhook nor mail: nobody. */
+struct tg_config_alerts {
+    char *name; /* of this installation, for readers; NULL: the host's */
+    int64_t repeat_ms, quiet_ms, settle_ms, after_ms, exception_age_ms, posting_age_ms;
+    unsigned backlog;
+    char *resolved; /* "on" or "off" */
+    struct {
+        char *url, *secret_file, *ca_file; /* url NULL: none */
+        char **allow;
+        size_t allow_count;
+    } webhook;
+    struct {
+        char *url, *from, *user, *password_file, *tls, *ca_file; /* url NULL: none */
+        char **to, **allow;
+        size_t to_count, allow_count;
+    } smtp;
+};
+
 struct tg_config {
     char *file; /* where it came from, for messages */
     struct {
@@ -84,6 +102,7 @@ struct tg_config {
         char *path;
         char *approval; /* "off" */
     } rules;
+    struct tg_config_alerts alerts;
     char *schemas;   /* directory; default conf/schemas */
     char *catalogue; /* default conf/catalogue.yaml */
     struct tg_config_tenant *tenants;

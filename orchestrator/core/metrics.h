@@ -40,6 +40,11 @@
     X(EXCEPTIONS_OPENED, "counter", "tallygate_exceptions_opened_total", "", "Exceptions opened")  \
     X(EXCEPTIONS_OPEN, "gauge", "tallygate_exceptions_open", "",                                   \
       "Exceptions open or assigned, counted at the scrape")                                        \
+    X(ALERTS_WEBHOOK, "counter", "tallygate_alerts_total", "channel=\"webhook\"",                  \
+      "Notices delivered")                                                                         \
+    X(ALERTS_SMTP, "counter", "tallygate_alerts_total", "channel=\"smtp\"", "Notices delivered")   \
+    X(ALERT_FAILURES, "counter", "tallygate_alert_failures_total", "",                             \
+      "Tries to deliver notices that failed")                                                      \
     X(API_REQUESTS, "counter", "tallygate_api_requests_total", "", "Requests to the API")          \
     X(API_VALIDATED, "counter", "tallygate_api_validated_total", "",                               \
       "Objects checked by a validate call")

@@ -534,6 +534,34 @@ static enum tg_applied apply_restored(struct tg_store *s, const struct tg_op *op
     return applied(s, tg_bind_run(&b), err, "restore", id);
 }
 
+static enum tg_applied apply_alert(struct tg_store *s, const struct tg_op *op, struct tg_error *err)
+{
+    const struct tg_alert_state *state = &op->u.alert.state;
+    struct tg_bind b =
+        tg_bind_begin(s->statements[op->u.alert.idle ? TG_STORE_ALERT_IDLE : TG_STORE_ALERT]);
+
+    tg_bind_text(&b, op->u.alert.kind);
+    tg_bind_text(&b, op->u.alert.thing);
+    if (!op->u.alert.idle) {
+        tg_bind_i64(&b, state->told);
+        tg_bind_i64(&b, state->since_ms);
+        tg_bind_i64(&b, state->clear_ms);
+        tg_bind_i64(&b, state->told_ms);
+        tg_bind_i64(&b, (int64_t)state->fresh);
+    }
+    return applied(s, tg_bind_run(&b), err, "alert", 0);
+}
+
+static enum tg_applied apply_alert_mark(struct tg_store *s, const struct tg_op *op,
+                                        struct tg_error *err)
+{
+    struct tg_bind b = tg_bind_begin(s->statements[TG_STORE_ALERT_MARK]);
+
+    tg_bind_text(&b, op->u.alert_mark.name);
+    tg_bind_i64(&b, op->u.alert_mark.value);
+    return applied(s, tg_bind_run(&b), err, "mark of the alerts", op->u.alert_mark.value);
+}
+
 static enum tg_applied apply_audit(struct tg_store *s, const struct tg_op *op, struct tg_error *err)
 {
     enum tg_applied a = tg_store_audit(s, op->u.audit.actor, op->u.audit.action,
@@ -580,6 +608,10 @@ static enum tg_applied apply_one(struct tg_store *s, const struct tg_op *op, str
     case TG_OP_RESTORED_POSITION:
     case TG_OP_RESTORED_STATE:
         return apply_restored(s, op, err);
+    case TG_OP_ALERT:
+        return apply_alert(s, op, err);
+    case TG_OP_ALERT_MARK:
+        return apply_alert_mark(s, op, err);
     }
     (void)tg_error_set(err, "journal: unknown operation %d", (int)op->kind);
     return TG_REFUSED;

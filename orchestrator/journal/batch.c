@@ -1,6 +1,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "journal/alerts.h"
 #include "journal/internal.h"
 #include "journal/restored.h"
 
@@ -398,6 +399,40 @@ int tg_batch_restored_state(struct tg_batch *b, int64_t restore, enum tg_restore
     }
     op->u.restored_state.restore = restore;
     op->u.restored_state.to = (int)state;
+    return op_result(b);
+}
+
+int tg_batch_alert(struct tg_batch *b, const char *kind, const char *thing,
+                   const struct tg_alert_state *state, bool idle)
+{
+    struct tg_op *op = op_add(b, TG_OP_ALERT);
+
+    if (op == NULL) {
+        return -1;
+    }
+    op->u.alert.kind = keep(b, kind);
+    op->u.alert.thing = keep(b, thing);
+    op->u.alert.state = *state;
+    op->u.alert.idle = idle;
+    return op_result(b);
+}
+
+int tg_batch_alert_marks(struct tg_batch *b, const struct tg_alert_marks *marks)
+{
+    const struct {
+        const char *name;
+        int64_t value;
+    } rows[] = {{"exceptions", marks->exceptions}, {"audit", marks->audit}};
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct tg_op *op = op_add(b, TG_OP_ALERT_MARK);
+
+        if (op == NULL) {
+            return -1;
+        }
+        op->u.alert_mark.name = rows[i].name;
+        op->u.alert_mark.value = rows[i].value;
+    }
     return op_result(b);
 }
 

@@ -15,6 +15,7 @@
 #include <sqlite3.h>
 #include <time.h>
 
+#include "core/alert.h"
 #include "journal/audit.h"
 #include "journal/journal.h"
 
@@ -39,7 +40,9 @@ enum tg_op_kind {
     TG_OP_PAUSE,
     TG_OP_THROTTLE,
     TG_OP_RESTORED_POSITION,
-    TG_OP_RESTORED_STATE
+    TG_OP_RESTORED_STATE,
+    TG_OP_ALERT,
+    TG_OP_ALERT_MARK
 };
 
 struct tg_op {
@@ -89,6 +92,15 @@ struct tg_op {
             int64_t restore;
             int to;
         } restored_state;
+        struct {
+            const char *kind, *thing;
+            struct tg_alert_state state;
+            bool idle;
+        } alert;
+        struct {
+            const char *name; /* static */
+            int64_t value;
+        } alert_mark;
     } u;
 };
 
@@ -183,7 +195,11 @@ void tg_batch_shed(struct tg_batch *b);
                 "said_ms = excluded.said_ms")                                                      \
     X(RESTORED_POSITION, "INSERT INTO restore_positions(restore, shard, upto) VALUES(?1, ?2, ?3) " \
                          "ON CONFLICT(restore, shard) DO UPDATE SET upto = excluded.upto")         \
-    X(RESTORED_STATE, "UPDATE restores SET state = ?2 WHERE id = ?1")
+    X(RESTORED_STATE, "UPDATE restores SET state = ?2 WHERE id = ?1")                              \
+    X(ALERT, "INSERT OR REPLACE INTO alerts(kind, thing, told, since_ms, clear_ms, told_ms, "      \
+             "fresh) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)")                                          \
+    X(ALERT_IDLE, "DELETE FROM alerts WHERE kind = ?1 AND thing = ?2")                             \
+    X(ALERT_MARK, "INSERT OR REPLACE INTO alert_marks(name, value) VALUES(?1, ?2)")
 
 #define TG_STORE_ENUM(name, sql) TG_STORE_##name,
 enum tg_store_statement { TG_STORE_STATEMENTS(TG_STORE_ENUM) TG_STORE_COUNT };
@@ -318,6 +334,12 @@ enum tg_reader_statement {
     TG_READ_AUDIT_OF,
     TG_READ_POSTING_KEY,
     TG_READ_OBJECT,
+    TG_READ_ALERT_ENDS,
+    TG_READ_ALERT_MARKS,
+    TG_READ_ALERTS,
+    TG_READ_OPEN_GROUPS,
+    TG_READ_OLDEST_OF_EACH,
+    TG_READ_AUDIT_AFTER,
     TG_READ_COUNT
 };
 

@@ -141,6 +141,14 @@
     "restore INTEGER NOT NULL REFERENCES restores(id), shard INTEGER NOT NULL, "                   \
     "upto TEXT NOT NULL, PRIMARY KEY(restore, shard)) WITHOUT ROWID;"
 
+/* Whom alerting told what, and how far it looked (alerts.h). */
+#define ALERTS                                                                                     \
+    "CREATE TABLE alerts("                                                                         \
+    "kind TEXT NOT NULL, thing TEXT NOT NULL, told INTEGER NOT NULL, since_ms INTEGER NOT NULL, "  \
+    "clear_ms INTEGER NOT NULL, told_ms INTEGER NOT NULL, fresh INTEGER NOT NULL, "                \
+    "PRIMARY KEY(kind, thing)) WITHOUT ROWID;"                                                     \
+    "CREATE TABLE alert_marks(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
+
 static const char *const migrations[] = {
     EVENTS OBJECTS DESTINATIONS POSTINGS TOTALS EXCEPTIONS AUDIT, /* 1 */
     PAUSES,                                                       /* 2 */
@@ -150,6 +158,7 @@ static const char *const migrations[] = {
     HELD_VERSIONS,                                                /* 6 */
     COPIES,                                                       /* 7 */
     "CREATE INDEX audit_subject ON audit(subject);",              /* 8 */
+    ALERTS,                                                       /* 9 */
 };
 
 int tg_migrate_version(void)

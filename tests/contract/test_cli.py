@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa,
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = ROOT / "build/tallygate"
-COMMANDS = ["serve", "check", "token", "events", "exceptions", "audit", "backup", "restore", "migrate", "rules",
+COMMANDS = ["serve", "check", "token", "events", "exceptions", "alerts", "audit", "backup", "restore", "migrate", "rules",
             "health"]
 
 
@@ -65,7 +65,8 @@ def test_an_unknown_command_names_those_there_are():
     ["audit", "prove"], ["audit", "checkpoint", "--json"], ["rules"], ["rules", "run"],
     ["rules", "test", "a", "b"], ["serve", "--nothing"], ["health", "x"], ["health", "--path", "x"],
     ["health", "--timeout", "0"], ["health", "--timeout", "61"], ["health", "--timeout", "1s"],
-    ["backup"], ["backup", "--to"], ["events"], ["events", "list"],
+    ["backup"], ["backup", "--to"], ["alerts"], ["alerts", "list"], ["alerts", "test", "x"],
+    ["events"], ["events", "list"],
     ["events", "show"], ["events", "show", "a", "--object", "b/c"],
     ["backup", "--to", "x", "y"], ["restore"], ["restore", "--from", "x", "--force"],
     ["migrate", "--to", "x"]])
@@ -79,7 +80,7 @@ def test_a_wrong_command_line_is_2_with_the_usage(args):
 
 @pytest.mark.parametrize("args", [
     ["serve"], ["exceptions", "list"], ["exceptions", "show", "1"], ["audit", "verify"],
-    ["audit", "checkpoint"], ["rules", "test"], ["health"], ["backup", "--to", "/tmp/x"], ["events", "show", "s00-1-0"],
+    ["audit", "checkpoint"], ["rules", "test"], ["alerts", "test"], ["health"], ["backup", "--to", "/tmp/x"], ["events", "show", "s00-1-0"],
     ["restore", "--from", "/tmp/x"], ["migrate"]])
 def test_a_missing_configuration_is_1_and_named(args):
     done = run(*args, "-c", "/nonexistent/t.yaml")

@@ -4,7 +4,7 @@ import sys
 
 from tracked import tracked
 
-RANK = {"common": 0, "core": 1, "master": 2, "journal": 2, "connect": 2, "rules": 3, "intake": 4,
+RANK = {"common": 0, "core": 1, "master": 2, "journal": 2, "connect": 2, "rules": 3, "alert": 3, "intake": 4,
         "dispatch": 4, "api": 5, "cmd": 6}
 SAME_RANK = {("intake", "dispatch")}  # intake cancels what dispatch holds
 INCLUDE = re.compile(r'^#include "([a-z_]+)/')

@@ -29,6 +29,7 @@ static int counted_hmac(struct tg_str key, const struct tg_str *head, size_t hea
 #define tg_signature_github_precheck counted_github_precheck
 #define tg_signature_github_verify counted_github_verify
 #define tg_signature_reason counted_reason
+#define tg_signature_standard_make counted_make
 #include "common/signature.c" /* NOLINT(bugprone-suspicious-include) */
 
 #define NOW INT64_C(1800000000)
