@@ -4,6 +4,7 @@ database, which crashes too."""
 import collections
 import os
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -13,10 +14,10 @@ from tests.harness import stack
 from tests.harness.faultproxy import FaultProxy
 from tests.harness.firm import Firm
 from tests.harness.sender import Sender
-from tests.harness.tryton import DATABASE, Tryton
+from tests.harness.tryton import DATABASE, Line, Tryton
 
 EVENTS = int(os.environ.get("TG_TRYTON_EVENTS", "2000"))
-FAULTS_MAX = 200  # then it must come to an end by itself
+FAULTS_MAX = 30  # then it must come to an end by itself
 SEED = int(os.environ.get("TG_FAULT_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 31)
 
 
@@ -78,7 +79,7 @@ def test_random_kills_into_tryton(erp, line, firm):
     done = collections.Counter()
 
     def break_something(fault):
-        kills.pause(rng.random() * 2)
+        kills.pause(rng.uniform(0.3, 3))
         fault(firm, rng)
         done[fault.__name__] += 1
 
@@ -102,3 +103,35 @@ def test_random_kills_into_tryton(erp, line, firm):
     verified = firm.orchestrator.run("audit", "verify", "-c", firm.yaml)
     assert verified.returncode == 0, verified.stdout + verified.stderr
     print(dict(done), sender.statuses, dict(line.counts))
+
+
+class Book:
+    """A book as the judge reads it, with one good line and what a test adds."""
+
+    def __init__(self, firm, *more):
+        data = firm.entry(7)
+        self.good = Line("k7", data["worker"], "ACME-DE", f"{data['project']}\\{data['task']}", data["date"],
+                         4500, f"{data['id']} v1", None, None, None)
+        self.lines = [self.good, *more]
+
+    def book(self):
+        return self.lines
+
+
+def test_the_judge_notices_what_is_wrong():
+    firm = Firm.__new__(Firm)  # its entry() alone, without processes
+    accepted = [firm.entry(7)["id"]]
+    good = Book(firm).good
+    assert_exactly_once(Book(firm), firm, accepted)
+    for bad in ([replace(good, uuid="k8")],                      # the same entry under another key
+                [replace(good, uuid="k8", description="TE-000008 v1")],  # one that nobody sent
+                [replace(good, uuid="k8", description=None)]):   # a line of somebody else
+        with pytest.raises((AssertionError, AttributeError)):
+            assert_exactly_once(Book(firm, *bad), firm, accepted)
+    for change in ({"seconds": 4499}, {"employee": "W-001"}, {"company": "ACME-UK"}, {"work": "P-101\\T-9"}):
+        book = Book(firm)
+        book.lines = [replace(good, **change)]
+        with pytest.raises(AssertionError):
+            assert_exactly_once(book, firm, accepted)
+    with pytest.raises(AssertionError):
+        assert_exactly_once(Book(firm), firm, [*accepted, "TE-000009"])
