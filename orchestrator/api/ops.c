@@ -77,40 +77,54 @@ static void call(struct tg_api_context *ctx, const struct tg_api_request *rq, st
 
 /* ---- destinations ---- */
 
-static int64_t oldest_open(struct tg_api_context *ctx, const struct tg_api_request *rq,
-                           const char *name)
-{
-    const struct tg_config_tenant *t = tg_config_tenant(ctx->options->config, rq->tenant);
-    struct tg_error err = {""};
-    struct tg_reader *reader = tg_api_context_reader(ctx, &err);
-    int64_t ms = 0;
+struct waiting {
+    uint64_t open;
+    int64_t oldest_ms; /* 0: none is open */
+};
 
-    for (size_t i = 0; t != NULL && reader != NULL && i < t->destination_count; i++) {
-        if (strcmp(t->destinations[i].name, name) == 0 &&
-            tg_reader_oldest_open(reader, t->destinations[i].index, &ms, &err) != 0) {
-            tg_log(TG_LOG_ERROR, "api", "destination %s: %s", name, err.text);
-            tg_api_context_drop_reader(ctx);
-            return 0;
-        }
+/* 0, or -1 with err. */
+static int read_waiting(struct tg_api_context *ctx, uint32_t destination, struct waiting *out,
+                        struct tg_error *err)
+{
+    struct tg_reader *reader = tg_api_context_reader(ctx, err);
+
+    if (reader == NULL) {
+        return -1;
     }
-    return ms;
+    if (tg_reader_open_count(reader, destination, &out->open, err) != 0 ||
+        tg_reader_oldest_open(reader, destination, &out->oldest_ms, err) != 0) {
+        tg_api_context_drop_reader(ctx);
+        return -1;
+    }
+    return 0;
 }
 
-/* The journal's part, which the loop does not read for us. */
-static void add_oldest(struct tg_api_context *ctx, const struct tg_api_request *rq, json_t *result)
+/* The journal's part, which the loop does not read for us: the rows are in the configuration's
+ * order. 0, or -1: it cannot be read. */
+static int add_waiting(struct tg_api_context *ctx, const struct tg_api_request *rq, json_t *result)
 {
+    const struct tg_config_tenant *t = tg_config_tenant(ctx->options->config, rq->tenant);
     json_t *rows = json_object_get(result, "destinations");
-    json_t *row;
-    size_t i;
 
-    json_array_foreach(rows, i, row)
-    {
+    for (size_t i = 0; t != NULL && i < t->destination_count; i++) {
+        json_t *row = json_array_get(rows, i);
+        struct tg_error err = {""};
+        struct waiting w = {0};
         char at[TG_RFC3339_BYTES];
-        int64_t ms = oldest_open(ctx, rq, json_string_value(json_object_get(row, "destination")));
-        bool known = ms > 0 && tg_rfc3339_format(ms, at, sizeof(at)) == 0;
+        bool known;
 
-        (void)json_object_set_new(row, "oldest_open_since", known ? json_string(at) : json_null());
+        if (read_waiting(ctx, t->destinations[i].index, &w, &err) != 0) {
+            tg_log(TG_LOG_ERROR, "api", "destination %s: %s", t->destinations[i].id, err.text);
+            return -1;
+        }
+        known = w.oldest_ms > 0 && tg_rfc3339_format(w.oldest_ms, at, sizeof(at)) == 0;
+        if (json_object_set_new(row, "open", json_integer((json_int_t)w.open)) != 0 ||
+            json_object_set_new(row, "oldest_open_since", known ? json_string(at) : json_null()) !=
+                0) {
+            return -1;
+        }
     }
+    return 0;
 }
 
 void tg_api_ops_destinations(struct tg_api_context *ctx, const struct tg_api_request *rq,
@@ -127,8 +141,10 @@ void tg_api_ops_destinations(struct tg_api_context *ctx, const struct tg_api_req
                          "the process is busy or stops; try again");
     } else if (c->refused) {
         tg_reply_problem(out, c->problem, rq->correlation_id, "%s", c->detail);
+    } else if (add_waiting(ctx, rq, c->result) != 0) {
+        tg_reply_problem(out, TG_PROBLEM_UNAVAILABLE, rq->correlation_id,
+                         "the journal does not answer now; try again later");
     } else {
-        add_oldest(ctx, rq, c->result);
         tg_reply_json(out, 200, json_incref(c->result), rq->correlation_id);
     }
     tg_control_drop(c);

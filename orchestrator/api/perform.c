@@ -21,30 +21,51 @@ static const char *breaker_word(enum tg_breaker_state state)
     return "open";
 }
 
-static json_t *pause_json(const struct tg_dispatch_pause *p)
+/* null: not known, or never. */
+static json_t *time_json(int64_t ms)
 {
     char at[TG_RFC3339_BYTES];
 
+    return ms > 0 && ms != INT64_MAX && tg_rfc3339_format(ms, at, sizeof(at)) == 0 ? json_string(at)
+                                                                                   : json_null();
+}
+
+static json_t *pause_json(const struct tg_dispatch_pause *p)
+{
     if (!p->paused) {
         return json_null();
     }
-    if (tg_rfc3339_format(p->at_ms, at, sizeof(at)) != 0) {
-        at[0] = '\0';
+    return json_pack("{s:s, s:o, s:s}", "by", p->actor, "at", time_json(p->at_ms), "reason",
+                     p->reason);
+}
+
+static json_t *absence_json(const struct tg_dispatch_absence *a)
+{
+    if (!a->known) {
+        return json_null();
     }
-    return json_pack("{s:s, s:s, s:s}", "by", p->actor, "at", at, "reason", p->reason);
+    return json_pack("{s:b, s:o, s:o, s:s?}", "now", a->now, "from", time_json(a->from_ms), "until",
+                     time_json(a->until_ms), "reason", a->reason);
 }
 
 static json_t *destination_json(const struct tg_performer *p, const struct tg_config_destination *d)
 {
     const struct tg_dispatch_pause *pause = tg_dispatch_paused(p->dispatch, d->index);
+    struct tg_dispatch_absence absence;
     struct tg_engine_stats is;
 
     tg_dispatch_stats(p->dispatch, d->index, &is);
-    return json_pack("{s:s, s:s, s:s, s:o, s:s, s:I, s:I, s:I, s:I}", "destination", d->name,
-                     "connector", d->connector, "state", pause->paused ? "paused" : "running",
-                     "paused", pause_json(pause), "breaker", breaker_word(is.breaker), "loaded",
-                     (json_int_t)is.open, "in_flight", (json_int_t)is.in_flight, "retry",
-                     (json_int_t)is.retry, "in_doubt", (json_int_t)is.in_doubt);
+    tg_dispatch_absence(p->dispatch, d->index, &absence);
+    return json_pack("{s:s, s:s, s:s?, s:s, s:o, s:o, s:o, s:s, s:I, s:I, s:I, s:I}", "destination",
+                     d->name, "connector", d->connector, "account", d->account, "state",
+                     pause->paused ? "paused"
+                     : absence.now ? "maintenance"
+                                   : "running",
+                     "paused", pause_json(pause), "maintenance", absence_json(&absence),
+                     "asked_to_wait_until", time_json(is.blocked_until_ms), "breaker",
+                     breaker_word(is.breaker), "loaded", (json_int_t)is.open, "in_flight",
+                     (json_int_t)is.in_flight, "retry", (json_int_t)is.retry, "in_doubt",
+                     (json_int_t)is.in_doubt);
 }
 
 static void list(const struct tg_performer *p, const struct tg_config_tenant *t,

@@ -34,26 +34,44 @@ static json_int_t number_of(const json_t *row, const char *name)
     return json_integer_value(json_object_get(row, name));
 }
 
+/* What it waits for, or will: a line each. */
+static void print_waits(const json_t *row)
+{
+    const json_t *paused = json_object_get(row, "paused");
+    const json_t *window = json_object_get(row, "maintenance");
+    const json_t *asked = json_object_get(row, "asked_to_wait_until");
+
+    if (json_is_object(paused)) {
+        printf("%-16s paused by %s at %s: %s\n", "", text_of(paused, "by"), text_of(paused, "at"),
+               text_of(paused, "reason"));
+    }
+    if (json_is_true(json_object_get(window, "now"))) {
+        printf("%-16s in maintenance until %s: %s\n", "", text_of(window, "until"),
+               text_of(window, "reason"));
+    } else if (json_is_object(window)) {
+        printf("%-16s next maintenance from %s to %s: %s\n", "", text_of(window, "from"),
+               text_of(window, "until"), text_of(window, "reason"));
+    }
+    if (json_is_string(asked)) {
+        printf("%-16s asked us to wait until %s\n", "", json_string_value(asked));
+    }
+}
+
 static void print_rows(const json_t *rows)
 {
     const json_t *row;
     size_t i;
 
-    printf("%-16s %-10s %-8s %-9s %6s %6s %6s %6s  %s\n", "DESTINATION", "CONNECTOR", "STATE",
+    printf("%-16s %-10s %-11s %-9s %6s %6s %6s %6s  %s\n", "DESTINATION", "CONNECTOR", "STATE",
            "BREAKER", "OPEN", "OUT", "RETRY", "DOUBT", "OLDEST OPEN SINCE");
     json_array_foreach(rows, i, row)
     {
-        const json_t *paused = json_object_get(row, "paused");
-
-        printf("%-16s %-10s %-8s %-9s %6lld %6lld %6lld %6lld  %s\n", text_of(row, "destination"),
+        printf("%-16s %-10s %-11s %-9s %6lld %6lld %6lld %6lld  %s\n", text_of(row, "destination"),
                text_of(row, "connector"), text_of(row, "state"), text_of(row, "breaker"),
-               (long long)number_of(row, "loaded"), (long long)number_of(row, "in_flight"),
+               (long long)number_of(row, "open"), (long long)number_of(row, "in_flight"),
                (long long)number_of(row, "retry"), (long long)number_of(row, "in_doubt"),
                text_of(row, "oldest_open_since"));
-        if (json_is_object(paused)) {
-            printf("%-16s paused by %s at %s: %s\n", "", text_of(paused, "by"),
-                   text_of(paused, "at"), text_of(paused, "reason"));
-        }
+        print_waits(row);
     }
 }
 

@@ -50,6 +50,7 @@ struct serve {
     struct tg_scripts scripts; /* connectors, of the same bundle */
     struct tg_pipeline pipeline;
     struct tg_api_shared shared;
+    struct tg_windows *windows; /* until dispatch has them */
     struct tg_dispatch *dispatch;
     struct tg_intake *intake;
     struct tg_api *api;
@@ -212,11 +213,18 @@ static int take_scripts(struct serve *s, struct tg_error *err)
 static int take_loaded(struct serve *s, struct tg_error *err)
 {
     struct tg_rules *rules = tg_rules_new(s->loaded.bundle, err);
+    struct tg_windows *windows = tg_windows_new(s->config, s->loaded.masters, err);
     struct tg_bundle *old_bundle;
 
-    if (rules == NULL || take_scripts(s, err) != 0) {
+    if (rules == NULL || windows == NULL || take_scripts(s, err) != 0) {
         tg_rules_free(rules);
+        tg_windows_free(windows);
         return -1;
+    }
+    if (s->dispatch != NULL) {
+        tg_dispatch_take_windows(s->dispatch, windows);
+    } else {
+        s->windows = windows; /* for open_dispatch */
     }
     (void)pthread_mutex_lock(&s->shared.lock);
     old_bundle = s->shared.bundle;
@@ -433,6 +441,7 @@ static int open_dispatch(struct serve *s, struct tg_error *err)
 {
     struct tg_dispatch_options o = {.loop = &s->loop,
                                     .scripts = s->scripts,
+                                    .windows = s->windows,
                                     .journal = s->journal,
                                     .config = s->config,
                                     .catalogue = s->catalogue,

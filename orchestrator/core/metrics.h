@@ -64,7 +64,13 @@ enum tg_metric { TG_METRIC_TABLE(TG_METRIC_ENUM) TG_METRIC_COUNT };
     X(in_doubt, "gauge", "tallygate_destination_in_doubt", "destination=\"\"",                     \
       "Postings of which nobody knows yet whether they landed")                                    \
     X(breaker, "gauge", "tallygate_destination_breaker", "destination=\"\"",                       \
-      "0 closed, 1 half open, 2 open: it is down")
+      "0 closed, 1 half open, 2 open: it is down")                                                 \
+    X(paused, "gauge", "tallygate_destination_paused", "destination=\"\"",                         \
+      "1 while a person holds it")                                                                 \
+    X(maintenance, "gauge", "tallygate_destination_maintenance", "destination=\"\"",               \
+      "1 in a maintenance window of the calendar")                                                 \
+    X(asked_to_wait, "gauge", "tallygate_destination_asked_to_wait", "destination=\"\"",           \
+      "1 while it, or another of its account, asked for a pause (Retry-After)")
 
 #define TG_GAUGE_FIELD(field, type, text, labels, help) uint64_t field;
 struct tg_destination_gauges {

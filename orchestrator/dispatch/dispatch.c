@@ -134,8 +134,12 @@ static void on_timer(uv_timer_t *timer)
 static void set_timer(struct tg_dispatch *d)
 {
     int64_t wake = tg_engine_wake_ms(d->engine);
-    int64_t delay = wake == INT64_MAX ? TIMER_MAX_MS : wake - tg_dispatch_now_ms();
+    int64_t delay;
 
+    if (d->windows != NULL && d->window_ms < wake) {
+        wake = d->window_ms;
+    }
+    delay = wake == INT64_MAX ? TIMER_MAX_MS : wake - tg_dispatch_now_ms();
     delay = delay < 0 ? 0 : delay > TIMER_MAX_MS ? TIMER_MAX_MS : delay;
     for (uint32_t i = 0; i < d->target_count; i++) {
         const struct tg_target *t = &d->targets[i];
@@ -164,7 +168,10 @@ static void publish(const struct tg_dispatch *d)
                                             .in_flight = is.in_flight,
                                             .retry = is.retry,
                                             .in_doubt = is.in_doubt,
-                                            .breaker = tg_dispatch_breaker_number(is.breaker)});
+                                            .breaker = tg_dispatch_breaker_number(is.breaker),
+                                            .paused = d->targets[i].pause.paused,
+                                            .maintenance = d->targets[i].away,
+                                            .asked_to_wait = is.blocked_until_ms != 0});
     }
 }
 
@@ -176,6 +183,7 @@ static void on_turn(uv_prepare_t *prepare)
     if (d->failed || d->closing) {
         return;
     }
+    tg_dispatch_windows_turn(d);
     tg_dispatch_load(d);
     tg_dispatch_pump(d);
     tg_marks_flush(d->marks);
@@ -323,6 +331,10 @@ static int start_parts(struct tg_dispatch *d, struct tg_error *err)
     if (tg_dispatch_load_pauses(d, err) != 0) {
         return -1;
     }
+    if (d->o.windows != NULL) {
+        tg_dispatch_take_windows(d, d->o.windows);
+        d->o.windows = NULL; /* taken */
+    }
     return tg_reader_destinations(d->reader, warn_stranded, d, err);
 }
 
@@ -335,6 +347,8 @@ static void free_parts(struct tg_dispatch *d)
     tg_reader_close(d->reader);
     tg_holds_free(d->holds);
     tg_idset_free(&d->cancelled);
+    tg_windows_free(d->o.windows);
+    tg_windows_free(d->windows);
     if (d->env.scripts.ops != NULL) {
         d->env.scripts.ops->unref(d->env.scripts.version);
     }
@@ -347,6 +361,7 @@ struct tg_dispatch *tg_dispatch_start(const struct tg_dispatch_options *o, struc
     struct tg_dispatch *d = calloc(1, sizeof(*d));
 
     if (d == NULL) {
+        tg_windows_free(o->windows);
         (void)tg_error_set(err, "dispatch: no memory");
         return NULL;
     }

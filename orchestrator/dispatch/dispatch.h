@@ -13,6 +13,7 @@
 
 #include "connect/connect.h"
 #include "core/config.h"
+#include "dispatch/windows.h"
 #include "journal/journal.h"
 #include "master/catalogue.h"
 
@@ -24,6 +25,7 @@ struct tg_dispatch_options {
     struct tg_journal *journal;
     const struct tg_config *config;
     const struct tg_catalogue *catalogue;
+    struct tg_windows *windows; /* taken, also when the start fails; NULL: none */
     uint64_t seed;
     void (*fatal)(void *arg, const struct tg_error *err); /* the process must stop */
     void *fatal_arg;
@@ -88,6 +90,22 @@ int tg_dispatch_resume(struct tg_dispatch *d, uint32_t destination, const char *
                        const char *reason, void (*done)(void *arg), void *arg);
 const struct tg_dispatch_pause *tg_dispatch_paused(const struct tg_dispatch *d,
                                                    uint32_t destination);
+
+/*
+ * Maintenance windows of the tenants' calendars, whole, in place of those before; taken. A
+ * destination in one of them is held like one that a person holds, and let go of in the same way.
+ */
+void tg_dispatch_take_windows(struct tg_dispatch *d, struct tg_windows *windows);
+
+/* The window a destination is in, or the one that comes next. */
+struct tg_dispatch_absence {
+    bool known;                /* there is one */
+    bool now;                  /* it is in it */
+    int64_t from_ms, until_ms; /* wall clock; from: not if now; until INT64_MAX: never ends */
+    const char *reason;        /* NULL: none given; until the next tg_dispatch_take_windows */
+};
+void tg_dispatch_absence(const struct tg_dispatch *d, uint32_t destination,
+                         struct tg_dispatch_absence *out);
 
 /* Drains: sends nothing new, waits for what is out, closes connectors, then calls stopped. */
 void tg_dispatch_stop(struct tg_dispatch *d, void (*stopped)(void *arg), void *arg);

@@ -4,7 +4,7 @@
  *   dispatch.c   start, stop, the loop's turn, the face
  *   carry.c      the engine's actions carried out, answers and commits fed back
  *   load.c       open postings from the journal into the engine
- *   pause.c      destinations that a person holds
+ *   pause.c      destinations that a person or a maintenance window holds
  *   holds.c      postings that wait for another one: release, cancel, time-out
  *   marks.c, rows.c, idset.c, words.c have headers of their own
  *
@@ -17,6 +17,7 @@
 #include "dispatch/idset.h"
 #include "dispatch/marks.h"
 #include "dispatch/rows.h"
+#include "dispatch/windows.h"
 
 #define TG_LOAD_PAGE 256 /* postings of one destination read in one loop turn */
 
@@ -28,8 +29,11 @@ struct tg_target {
     struct tg_connector *connector;
     struct tg_connect_about about;
     struct tg_dispatch *owner;
-    int64_t after; /* postings up to this id were loaded */
-    bool more;     /* there may be postings behind it */
+    int64_t after;                       /* postings up to this id were loaded */
+    bool more;                           /* there may be postings behind it */
+    const struct tg_windows_of *windows; /* NULL: none */
+    bool away;                           /* in one of them */
+    bool held;                           /* so the engine was told: for either reason */
     struct tg_dispatch_pause pause;
     uint64_t paused_serial, resumed_serial; /* the newest change of each kind that was submitted */
 };
@@ -60,8 +64,11 @@ struct tg_dispatch {
     size_t behind_count;
     struct tg_idset cancelled; /* by intake, not yet committed: not to be loaded nor released */
     struct tg_holds *holds;
-    uint64_t change_serial; /* of pause.c: counts changes submitted */
-    size_t changes_out;     /* submitted and not on disk */
+    struct tg_windows *windows; /* NULL: none */
+    int64_t window_ms;          /* when to look at them next */
+    int64_t window_seen_ms;     /* when they were last looked at */
+    uint64_t change_serial;     /* of pause.c: counts changes submitted */
+    size_t changes_out;         /* submitted and not on disk */
     void (*listener)(void *arg);
     void *listener_arg;
     uv_prepare_t turn;
@@ -113,5 +120,7 @@ bool tg_holds_has(const struct tg_holds *h, int64_t posting);
 
 /* What the journal says is held, or asked for a pause, before anything is sent. 0 or -1. */
 int tg_dispatch_load_pauses(struct tg_dispatch *d, struct tg_error *err);
+/* Once a loop turn: windows that began or ended since. */
+void tg_dispatch_windows_turn(struct tg_dispatch *d);
 
 #endif

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "common/log.h"
 #include "dispatch/inner.h"
 
 struct change {
@@ -34,6 +35,18 @@ static void tell_engine(struct tg_dispatch *d, uint32_t destination, bool paused
     tg_dispatch_feed(d, &ev);
 }
 
+/* Whoever wants it held, it is held once. */
+static void hold_as_said(struct tg_dispatch *d, uint32_t destination)
+{
+    struct tg_target *t = &d->targets[destination];
+    const bool held = t->pause.paused || t->away;
+
+    if (held != t->held) {
+        t->held = held;
+        tell_engine(d, destination, held);
+    }
+}
+
 static void on_change(void *arg, bool ok, const struct tg_error *err)
 {
     struct change *c = arg;
@@ -45,7 +58,7 @@ static void on_change(void *arg, bool ok, const struct tg_error *err)
     } else {
         if (!c->paused && t->pause.paused && c->serial > t->paused_serial) {
             t->pause.paused = false;
-            tell_engine(c->d, c->destination, false);
+            hold_as_said(c->d, c->destination);
         }
         c->done(c->arg);
     }
@@ -93,7 +106,7 @@ int tg_dispatch_pause(struct tg_dispatch *d, uint32_t destination, const char *a
         t->pause.at_ms = tg_dispatch_now_ms();
         (void)snprintf(t->pause.actor, sizeof(t->pause.actor), "%s", actor);
         (void)snprintf(t->pause.reason, sizeof(t->pause.reason), "%s", reason);
-        tell_engine(d, destination, true);
+        hold_as_said(d, destination);
     }
     return 0;
 }
@@ -132,7 +145,7 @@ static void on_pause_row(void *arg, const struct tg_row_pause *row)
     t->pause.at_ms = row->at_ms;
     (void)snprintf(t->pause.actor, sizeof(t->pause.actor), "%s", row->actor);
     (void)snprintf(t->pause.reason, sizeof(t->pause.reason), "%s", row->reason);
-    tell_engine(d, row->destination, true);
+    hold_as_said(d, row->destination);
 }
 
 static void on_throttle_row(void *arg, uint32_t destination, int64_t until_ms, int64_t said_ms)
@@ -152,4 +165,84 @@ int tg_dispatch_load_pauses(struct tg_dispatch *d, struct tg_error *err)
         return -1;
     }
     return tg_reader_throttles(d->reader, on_throttle_row, d, err);
+}
+
+/* ---- maintenance windows ---- */
+
+static void look_at_windows(struct tg_dispatch *d, int64_t now_ms)
+{
+    size_t n;
+    const struct tg_windows_of *list = tg_windows_list(d->windows, &n);
+
+    d->window_ms = INT64_MAX;
+    for (size_t i = 0; i < n; i++) {
+        struct tg_target *t = &d->targets[list[i].destination];
+        const struct tg_window_state is = tg_window_state(list[i].windows, list[i].count, now_ms);
+
+        if (is.inside != t->away) {
+            tg_log(TG_LOG_INFO, "dispatch", "destination %s: maintenance window %s", t->config->id,
+                   is.inside ? "begins, postings to it wait" : "is over");
+        }
+        t->away = is.inside;
+        hold_as_said(d, list[i].destination);
+        d->window_ms = is.change_ms < d->window_ms ? is.change_ms : d->window_ms;
+    }
+}
+
+void tg_dispatch_windows_turn(struct tg_dispatch *d)
+{
+    const int64_t now_ms = tg_dispatch_now_ms();
+
+    /* A clock that was set back may be in a window that was over. */
+    if (d->windows != NULL && (now_ms >= d->window_ms || now_ms < d->window_seen_ms)) {
+        look_at_windows(d, now_ms);
+    }
+    d->window_seen_ms = now_ms;
+}
+
+void tg_dispatch_take_windows(struct tg_dispatch *d, struct tg_windows *windows)
+{
+    size_t n;
+    const struct tg_windows_of *list = tg_windows_list(windows, &n);
+
+    for (uint32_t i = 0; i < d->target_count; i++) {
+        d->targets[i].windows = NULL;
+    }
+    for (size_t i = 0; i < n; i++) {
+        d->targets[list[i].destination].windows = &list[i];
+    }
+    tg_windows_free(d->windows);
+    d->windows = windows;
+    for (uint32_t i = 0; i < d->target_count; i++) {
+        if (d->targets[i].windows == NULL && d->targets[i].away) {
+            d->targets[i].away = false;
+            hold_as_said(d, i);
+        }
+    }
+    look_at_windows(d, tg_dispatch_now_ms());
+}
+
+void tg_dispatch_absence(const struct tg_dispatch *d, uint32_t destination,
+                         struct tg_dispatch_absence *out)
+{
+    const struct tg_windows_of *w = d->targets[destination].windows;
+    struct tg_window_state is;
+
+    *out = (struct tg_dispatch_absence){.from_ms = INT64_MAX, .until_ms = INT64_MAX};
+    if (w == NULL) {
+        return;
+    }
+    is = tg_window_state(w->windows, w->count, tg_dispatch_now_ms());
+    if (is.which == w->count) {
+        return; /* all of them are over */
+    }
+    out->known = true;
+    out->now = is.inside;
+    out->reason = w->reasons[is.which];
+    if (is.inside) {
+        out->until_ms = is.change_ms;
+        return;
+    }
+    out->from_ms = is.change_ms;
+    out->until_ms = tg_window_state(w->windows, w->count, is.change_ms).change_ms;
 }

@@ -59,6 +59,27 @@ int tg_reader_throttles(struct tg_reader *r, tg_throttle_fn fn, void *arg, struc
     return result == SQLITE_DONE ? 0 : tg_reader_failed(r, "the waits", err);
 }
 
+int tg_reader_open_count(struct tg_reader *r, uint32_t destination, uint64_t *count,
+                         struct tg_error *err)
+{
+    sqlite3_stmt *s = tg_reader_statement(r, TG_READ_OPEN_COUNT,
+                                          "SELECT count(*) FROM postings INDEXED BY postings_open "
+                                          "WHERE destination = ?1 AND state IN (2, 3, 4, 5)",
+                                          err);
+    struct tg_bind b;
+    int result;
+
+    if (s == NULL) {
+        return -1;
+    }
+    b = tg_bind_begin(s);
+    tg_bind_i64(&b, destination);
+    result = b.result == SQLITE_OK ? sqlite3_step(s) : b.result;
+    *count = result == SQLITE_ROW ? (uint64_t)sqlite3_column_int64(s, 0) : 0;
+    (void)sqlite3_reset(s);
+    return result == SQLITE_ROW ? 0 : tg_reader_failed(r, "how many postings are open", err);
+}
+
 int tg_reader_oldest_open(struct tg_reader *r, uint32_t destination, int64_t *journalled_ms,
                           struct tg_error *err)
 {

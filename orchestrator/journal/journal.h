@@ -317,6 +317,9 @@ int tg_reader_pauses(struct tg_reader *r, tg_pause_fn fn, void *arg, struct tg_e
 /* What destinations asked for, also what is over by now. 0 or -1. */
 typedef void (*tg_throttle_fn)(void *arg, uint32_t destination, int64_t until_ms, int64_t said_ms);
 int tg_reader_throttles(struct tg_reader *r, tg_throttle_fn fn, void *arg, struct tg_error *err);
+/* READY, SENT, RETRY and IN_DOUBT of one destination. 0, -1. */
+int tg_reader_open_count(struct tg_reader *r, uint32_t destination, uint64_t *count,
+                         struct tg_error *err);
 /* When the event of the oldest open posting of a destination was journalled; 0: none is open. 0,
  * -1.
  */

@@ -5,7 +5,8 @@
 #include "master/snapshot.h"
 #include "master/yaml.h"
 
-static const char *const top_keys[] = {"periods", "pay_cycles", "closed_periods", NULL};
+static const char *const top_keys[] = {"periods", "pay_cycles", "closed_periods", "maintenance",
+                                       NULL};
 static const char *const policies[] = {"exception", "hold", "next_open"};
 static const char *const period_keys[] = {"id", "from", "to", "state", "legal_entity", NULL};
 static const char *const cycle_keys[] = {"id", "from", "to", "cutoff", "legal_entity", NULL};
@@ -184,6 +185,10 @@ static int read_calendar(const struct tg_yaml *doc, struct tg_calendar *c, struc
         read_list(&periods, list, json_object_get(c->json, "periods"), &c->periods) != 0) {
         return -1;
     }
+    list = tg_yaml_get(root, "maintenance");
+    if (list != NULL && tg_maintenance_read(doc, list, &c->maintenance, err) != 0) {
+        return -1;
+    }
     list = tg_yaml_get(root, "pay_cycles");
     if (list != NULL &&
         read_list(&cycles, list, json_object_get(c->json, "pay_cycles"), &c->pay_cycles) != 0) {
@@ -219,6 +224,7 @@ void tg_calendar_clear(struct tg_calendar *c)
 {
     free(c->periods.items);
     free(c->pay_cycles.items);
+    tg_maintenance_clear(&c->maintenance);
     json_decref(c->json);
     memset(c, 0, sizeof(*c));
 }

@@ -281,6 +281,7 @@ struct tg_master *tg_master_load_tenant(const struct tg_config_tenant *t, struct
 {
     struct tg_master_map_file maps[TG_SOURCES_PER_TENANT_MAX];
     struct tg_master_files files = {.master = t->master, .calendar = t->calendar, .maps = maps};
+    struct tg_master *m;
 
     for (size_t i = 0; i < t->source_count && files.map_count < TG_SOURCES_PER_TENANT_MAX; i++) {
         const struct tg_config_source *s = &t->sources[i];
@@ -289,7 +290,18 @@ struct tg_master *tg_master_load_tenant(const struct tg_config_tenant *t, struct
             maps[files.map_count++] = (struct tg_master_map_file){s->name, s->project_map};
         }
     }
-    return tg_master_load(&files, err);
+    m = tg_master_load(&files, err);
+    if (m != NULL && tg_maintenance_check(&m->calendar.maintenance, t, err) != 0) {
+        tg_master_unref(m);
+        return NULL;
+    }
+    return m;
+}
+
+const struct tg_maintenance *tg_master_maintenance(const struct tg_master *m, size_t *count)
+{
+    *count = m->calendar.maintenance.count;
+    return m->calendar.maintenance.items;
 }
 
 struct tg_master *tg_master_ref(struct tg_master *m)

@@ -18,6 +18,7 @@
 
 #include "common/str.h"
 #include "core/config.h"
+#include "core/window.h"
 
 struct tg_master;
 
@@ -33,7 +34,7 @@ struct tg_master_files {
 };
 
 struct tg_master *tg_master_load(const struct tg_master_files *files, struct tg_error *err);
-/* The files that tallygate.yaml names for the tenant. */
+/* The files that tallygate.yaml names for the tenant; they agree with what it says there. */
 struct tg_master *tg_master_load_tenant(const struct tg_config_tenant *t, struct tg_error *err);
 struct tg_master *tg_master_ref(struct tg_master *m);
 void tg_master_unref(struct tg_master *m); /* NULL is fine */
@@ -79,6 +80,17 @@ const char *tg_master_closed_periods(const struct tg_master *m);
  * of the entity's own wins. */
 const json_t *tg_master_next_open_period(const struct tg_master *m, struct tg_str legal_entity,
                                          int32_t day);
+
+/* When destinations are not to be used: the calendar's `maintenance`. The caller changes nothing.
+ */
+struct tg_maintenance {
+    struct tg_window window;
+    char **destinations; /* names, as in tallygate.yaml */
+    size_t destination_count;
+    char *reason;  /* NULL: none given */
+    unsigned line; /* of the calendar */
+};
+const struct tg_maintenance *tg_master_maintenance(const struct tg_master *m, size_t *count);
 
 /*
  * Is a dated list [{"from","to","state"}] in that state on the day? Missing to: open end. When

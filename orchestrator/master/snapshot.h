@@ -13,6 +13,7 @@
 #include <stdatomic.h>
 
 #include "common/str.h"
+#include "master/maintenance.h"
 #include "master/master.h"
 
 /* A dated piece of the calendar; both days belong to it. */
@@ -30,7 +31,8 @@ struct tg_spans {
 struct tg_calendar {
     json_t *json; /* {"periods":[...],"pay_cycles":[...]} */
     struct tg_spans periods, pay_cycles;
-    const char *closed_periods; /* static: what is owed for a day of a closed period */
+    const char *closed_periods;             /* static: what is owed for a day of a closed period */
+    struct tg_maintenance_list maintenance; /* not in json: it decides nothing about an object */
 };
 
 struct tg_master {

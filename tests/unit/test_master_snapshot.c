@@ -289,7 +289,8 @@ static void test_calendar_refused(void **state)
 {
     (void)state;
     calendar_refused("period: []\n",
-                     ":1: unknown key `period`; accepted: periods, pay_cycles, closed_periods");
+                     ":1: unknown key `period`; accepted: periods, pay_cycles, closed_periods, "
+                     "maintenance");
     calendar_refused("closed_periods: maybe\n",
                      ":1: `closed_periods` must be exception, hold or next_open");
     calendar_refused("periods:\n  - {id: a, from: 2026-11-01, to: 2026-11-30}\n",
@@ -307,6 +308,87 @@ static void test_calendar_refused(void **state)
                      ":2: `cutoff` must be a time");
     calendar_refused("pay_cycles: 7\n", "`pay_cycles` must be a list");
     calendar_refused("pay_cycles: [7]\n", "expected `key: value` lines");
+}
+
+#define WINDOW(text) "maintenance:\n  - {" text "}\n"
+#define ONCE "from: \"2026-11-28T22:00:00+01:00\", to: \"2026-11-29T04:00:00+01:00\""
+#define WEEKLY "days: [sat, sun], from: \"22:00\", to: \"02:00\", timezone: "
+
+static void test_maintenance(void **state)
+{
+    struct tg_error err = {""};
+    struct tg_master *m = load(
+        good,
+        WINDOW("destinations: [erp], " ONCE
+               ", reason: new release") "  - {destinations: [erp, payroll], " WEEKLY "\"-03:30\"}\n"
+                                        "  - {destinations: [erp], days: [mon], from: \"00:00\", "
+                                        "to: \"24:00\", "
+                                        "timezone: Z}\n",
+        &err);
+    const struct tg_maintenance *list;
+    size_t n;
+
+    (void)state;
+    assert_string_equal(err.text, "");
+    list = tg_master_maintenance(m, &n);
+    assert_int_equal(n, 3);
+    assert_false(list[0].window.weekly);
+    assert_int_equal(list[0].window.to_ms - list[0].window.from_ms, 6 * 3600000);
+    assert_string_equal(list[0].reason, "new release");
+    assert_string_equal(list[0].destinations[0], "erp");
+    assert_int_equal(list[0].line, 2);
+    assert_true(list[1].window.weekly);
+    assert_int_equal(list[1].window.days, 0x60);
+    assert_int_equal(list[1].window.from_minute, 22 * 60);
+    assert_int_equal(list[1].window.minutes, 4 * 60);
+    assert_int_equal(list[1].window.offset_minutes, -210);
+    assert_int_equal(list[1].destination_count, 2);
+    assert_null(list[1].reason);
+    assert_int_equal(list[2].window.minutes, 1440);
+    tg_master_unref(m);
+}
+
+static void test_maintenance_refused(void **state)
+{
+    (void)state;
+    calendar_refused("maintenance: 7\n",
+                     ":1: `maintenance` is not accepted; accepted: a list of at most 256 items");
+    calendar_refused("maintenance: [7]\n", ":1: `maintenance`: `maintenance` is not accepted");
+    calendar_refused(WINDOW(ONCE),
+                     ":2: `maintenance`: `destinations` is missing; accepted: a list");
+    calendar_refused(WINDOW("destinations: [], " ONCE), ":2: `maintenance`: `destinations` is not");
+    calendar_refused(WINDOW("destinations: ['a/b'], " ONCE), "`destinations` is not accepted");
+    calendar_refused(WINDOW("destinations: erp, " ONCE), "`destinations` is not accepted");
+    calendar_refused(WINDOW("destinations: [erp], from: \"22:00\", to: \"23:00\""),
+                     "`from` is not accepted; accepted: a time like");
+    calendar_refused(WINDOW("destinations: [erp], from: \"2026-11-28T22:00:00\", to: x"),
+                     "`from` is not accepted"); /* no offset */
+    calendar_refused(WINDOW("destinations: [erp], " ONCE ", timezone: Z"),
+                     "unknown key `timezone`");
+    calendar_refused(WINDOW("destinations: [erp], " ONCE ", reason: \"a\\tb\""),
+                     "`reason` is not accepted");
+    calendar_refused(WINDOW("destinations: [erp], days: [sat, sat], from: \"1\", to: \"2\""),
+                     "`days` is not accepted; accepted: a list of mon, tue");
+    calendar_refused(WINDOW("destinations: [erp], days: [], from: \"1\", to: \"2\""),
+                     "`days` is not accepted");
+    calendar_refused(WINDOW("destinations: [erp], days: sat, from: \"1\", to: \"2\""),
+                     "`days` is not accepted");
+    calendar_refused(WINDOW("destinations: [erp], days: [sat], from: \"24:01\", to: \"2:00\""),
+                     "`from` is not accepted; accepted: a time of the day");
+    calendar_refused(WINDOW("destinations: [erp], days: [sat], from: \"10:60\", to: \"12:00\""),
+                     "`from` is not accepted");
+    calendar_refused(WINDOW("destinations: [erp], days: [sat], from: \"24:00\", to: \"12:00\", "
+                            "timezone: Z"),
+                     "`from` is not accepted; accepted: \"00:00\"");
+    calendar_refused(WINDOW("destinations: [erp], days: [sat], from: \"12:00\", to: \"12:00\", "
+                            "timezone: Z"),
+                     "`to` is not accepted; accepted: another time");
+    calendar_refused(WINDOW("destinations: [erp], days: [sat], from: \"12:00\", to: \"13:00\""),
+                     "`timezone` is missing");
+    calendar_refused(WINDOW("destinations: [erp], " WEEKLY "Europe/Berlin"),
+                     "`timezone` is not accepted; accepted: what clocks there are ahead of UTC");
+    calendar_refused(WINDOW("destinations: [erp], " WEEKLY "\"+25:00\""),
+                     "`timezone` is not accepted");
 }
 
 static void catalogue_refused(const char *text, const char *expected)
@@ -389,6 +471,8 @@ int main(void)
         cmocka_unit_test(test_version_and_references),
         cmocka_unit_test(test_file_refused),
         cmocka_unit_test(test_calendar_refused),
+        cmocka_unit_test(test_maintenance),
+        cmocka_unit_test(test_maintenance_refused),
         cmocka_unit_test(test_catalogue),
     };
 
