@@ -274,7 +274,7 @@
 #define TG_REDIS_HOST_MAX_BYTES 255
 #define TG_CMD_FILE_MAX_BYTES (256 * 1024) /* a key or key set given to a command */
 #define TG_ASK_BODY_MAX_BYTES 4096         /* kept of an answer to a command's own question */
-#define TG_ASK_PATH_MAX_BYTES 256
+#define TG_ASK_PATH_MAX_BYTES 512
 #define TG_STOP_DEADLINE_MS 20000 /* SIGTERM: finish what is in flight, then leave */
 
 #endif

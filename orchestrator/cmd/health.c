@@ -62,23 +62,28 @@ static void make_plain(char *text)
 static int run(const struct options *o)
 {
     struct tg_error err = {""};
-    struct tg_ask question = {.path = o->path, .timeout_ms = o->seconds * 1000};
+    struct tg_ask question = {
+        .path = o->path, .timeout_ms = o->seconds * 1000, .body_max_bytes = TG_ASK_BODY_MAX_BYTES};
     struct tg_answer answer;
     char at[ADDRESS_BYTES];
+    int rc;
 
     if (find_address(o, &question.where, at, &err) != 0) {
         return tg_cmd_failed(COMMAND, "%s", err.text);
     }
-    if (tg_ask(&question, &answer, &err) != 0) {
+    if (tg_ask(&question, &answer, &err) != TG_ASKED_ANSWERED) {
         return tg_cmd_failed(COMMAND, "%s: no answer to %s: %s", at, o->path, err.text);
     }
-    if (answer.status < 200 || answer.status > 299) {
+    if (answer.status >= 200 && answer.status <= 299) {
+        printf("health: ok (%s: %s: status %ld)\n", at, o->path, answer.status);
+        rc = TG_EXIT_OK;
+    } else {
         make_plain(answer.body);
-        return tg_cmd_failed(COMMAND, "%s: %s: status %ld: %s", at, o->path, answer.status,
-                             answer.body);
+        rc = tg_cmd_failed(COMMAND, "%s: %s: status %ld: %s", at, o->path, answer.status,
+                           answer.body);
     }
-    printf("health: ok (%s: %s: status %ld)\n", at, o->path, answer.status);
-    return TG_EXIT_OK;
+    tg_answer_free(&answer);
+    return rc;
 }
 
 int tg_cmd_health(int argc, char **argv)
