@@ -100,7 +100,7 @@ def layers(fast):
         ("edge-valgrind", lambda: pytest("edge-valgrind", ["tests/edge", "-m", "valgrind"],
                                          {"TG_EDGE": "valgrind"})),
         ("flow-asan", lambda: pytest(
-            "flow-asan", ["tests/flow", "--ignore=tests/flow/test_demo.py",
+            "flow-asan", ["tests/flow", "--ignore=tests/flow/test_demo.py", "--ignore=tests/flow/test_tryton.py",
                           "--ignore=tests/flow/test_tryton_harness.py"],
             {"TG_ORCHESTRATOR": "asan"})),
         ("contract", lambda: pytest("contract", ["tests/contract"])),
