@@ -14,11 +14,10 @@ static int list_end(struct tg_reader *r, sqlite3_stmt *s, int result, const char
 
 int tg_reader_alert_ends(struct tg_reader *r, struct tg_alert_marks *out, struct tg_error *err)
 {
-    sqlite3_stmt *s = tg_reader_statement(
-        r, TG_READ_ALERT_ENDS,
-        "SELECT coalesce((SELECT max(id) FROM exceptions), 0), "
-        "coalesce((SELECT max(seq) FROM audit), 0)",
-        err);
+    sqlite3_stmt *s = tg_reader_statement(r, TG_READ_ALERT_ENDS,
+                                          "SELECT coalesce((SELECT max(id) FROM exceptions), 0), "
+                                          "coalesce((SELECT max(seq) FROM audit), 0)",
+                                          err);
     int result;
 
     if (s == NULL) {
@@ -34,11 +33,11 @@ int tg_reader_alert_ends(struct tg_reader *r, struct tg_alert_marks *out, struct
 
 int tg_reader_alert_marks(struct tg_reader *r, struct tg_alert_marks *out, struct tg_error *err)
 {
-    sqlite3_stmt *s = tg_reader_statement(
-        r, TG_READ_ALERT_MARKS,
-        "SELECT (SELECT value FROM alert_marks WHERE name = 'exceptions'), "
-        "(SELECT value FROM alert_marks WHERE name = 'audit')",
-        err);
+    sqlite3_stmt *s =
+        tg_reader_statement(r, TG_READ_ALERT_MARKS,
+                            "SELECT (SELECT value FROM alert_marks WHERE name = 'exceptions'), "
+                            "(SELECT value FROM alert_marks WHERE name = 'audit')",
+                            err);
     bool known = false;
     int result;
 
