@@ -15,6 +15,7 @@ import collections
 import json
 import secrets
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -28,6 +29,9 @@ class Rest:
         self.executed = collections.Counter() # key -> how often it was carried out
         self.answers = collections.deque()    # (status, headers, document) instead of the real answer
         self.requests = []                    # (method, target, headers, body)
+        self.came = []                        # wall clock of each of them
+        self.busy = self.busiest = 0          # how many at once: now, and at most
+        self.pause_s = 0                      # how long each is worked on
         self.valid_tokens, self.token_life = set(), 3600
         self.peers = set()                    # subjects of client certificates
         self.server = Server(("127.0.0.1", 0), handler(self))
@@ -167,7 +171,13 @@ def handler(rest):
                     rest.peers.update(names)
             with rest.lock:
                 rest.requests.append((self.command, self.path, headers, body))
+                rest.came.append(time.time())
+                rest.busy += 1
+                rest.busiest = max(rest.busiest, rest.busy)
                 canned = rest.answers.popleft() if rest.answers else None
+            time.sleep(rest.pause_s)
+            with rest.lock:
+                rest.busy -= 1
             if canned:
                 status, more, document = canned
                 return self.answer(status, document, more)
