@@ -2,7 +2,7 @@
 # Secrets and keys for a first try of compose.yaml, in DIR; nothing that is there is changed.
 #
 #   DIR/secrets/redis-edge, redis-orchestrator     passwords of the Redis users
-#   DIR/secrets/webhooks                           "acme psa whsec_...", the sender's signing secret
+#   DIR/secrets/webhooks                           "acme psa whsec_..." and Jira's, the senders' signing secrets
 #   DIR/keys/demo.pem, demo.jwks                   a token issuer of one's own
 #
 # usage: docker run --rm --user "$(id -u):$(id -g)" -v "$PWD/var/compose:/out" tallygate new-secrets /out
@@ -33,7 +33,8 @@ keep() {
 }
 keep redis-edge "$(random)"
 keep redis-orchestrator "$(random)"
-keep webhooks "acme psa whsec_$(random)"
+keep webhooks "acme psa whsec_$(random)
+acme jira text:$(random)"
 [ -e "$dir/keys/demo.jwks" ] ||
     tallygate token keys --out "$dir/keys" --name demo --alg ES256 --kid demo-1
 echo "new-secrets: ok ($dir)"
