@@ -13,6 +13,7 @@ from collections import Counter
 import pytest
 
 from tests.harness import stack
+from tests.harness.rest import Rest
 from tests.harness.stack import wait_for
 
 
@@ -385,4 +386,96 @@ def test_restores_while_work_goes_on_and_processes_die(make_firm, seed):
                 firm.orchestrator.start()
         all_posted(firm, n)
     each_once(firm, range(1, n + 1))
+    sound(firm)
+
+
+# ---- destinations that do not drop repeats ----
+
+LOOKED_UP = {"path": "/labor", "dedupe": "lookup_only", "key_field": "external_id",
+             "lookup_path": "/labor/{key}"}
+BLIND = {"path": "/labor", "dedupe": "none", "key_field": "external_id"}
+
+
+def erp(url, options):
+    return json.dumps({"connector": "http-json", "url": url, "allow": ["127.0.0.1"],
+                       "options": options, "concurrency": 1, "rate": "8/s"})[1:-1]
+
+
+@pytest.mark.parametrize("options", [LOOKED_UP, BLIND], ids=["lookup_only", "none"])
+def test_who_does_not_drop_repeats_is_never_sent_anything_twice(make_firm, options):
+    """What was posted after the backup is found, or waits for a person; it is never posted again."""
+    with Rest(dedupe=False) as rest:
+        firm = make_firm(start=False, erp=erp(rest.url, options))
+        keep(firm)
+        firm.start()
+        with firm.client() as http:
+            send(firm, http, range(1, 13))
+            wait_for(lambda: sql(firm.path("journal.db"), "SELECT count(*) FROM postings")[0][0] == 24,
+                     what="journalled")
+            backup = firm.path("old.db")
+            ok(run(firm, "backup", "--to", backup))
+            waiting = sql(backup, "SELECT count(*) FROM postings WHERE state IN (2, 3)")[0][0]
+            assert waiting > 0
+            send(firm, http, range(13, 17))
+            all_posted(firm, 16)
+        assert len(rest.keys()) == 16 == len(set(rest.keys()))
+        firm.orchestrator.stop()
+        ok(run(firm, "restore", "--from", backup, "--replace"))
+        firm.orchestrator.start()
+
+        def settled():
+            rows = dict(sql(firm.path("journal.db"),
+                            "SELECT state, count(*) FROM postings GROUP BY state"))
+            return rows if sum(rows.values()) == 32 and rows.keys() <= {6, 9} else None
+        states = wait_for(settled, 90, "posted, or with a person")
+        assert len(rest.keys()) == 16 == len(set(rest.keys())), "something was sent again"
+        if options is LOOKED_UP:
+            assert states == {6: 32}
+        else:  # nobody can ask it: those that may have been sent wait for a person
+            assert states[9] >= waiting and {x["code"] for x in firm.exceptions()} == \
+                {"outcome_unknown"}
+        sound(firm)
+        with firm.client() as http:  # new work goes on as ever
+            event = firm.hook(http, firm.entry(20)).json()["id"]
+            firm.settled(http, event)
+        assert len(rest.keys()) == 17
+
+
+def test_corrections_of_the_lost_time_are_not_done_twice(make_firm):
+    """Version 1 posted, backup, version 2 reverses and rebooks it; then the old backup."""
+    firm = make_firm(start=False)
+    keep(firm)
+    firm.start()
+    with firm.client() as http:
+        send(firm, http, range(1, 11))
+        all_posted(firm, 10)
+        ok(run(firm, "backup", "--to", firm.path("old.db")))
+        for n in range(1, 11):
+            assert firm.hook(http, firm.entry(n, version=2, hours="3")).status_code == 202
+
+        def corrected():
+            rows = dict(sql(firm.path("journal.db"),
+                            "SELECT state, count(*) FROM postings GROUP BY state"))
+            return rows == {6: 40, 10: 20}
+        wait_for(corrected, 60, "corrected")
+        before = sorted((r["key"], r["hours"]) for r in firm.labor() + firm.payroll())
+        firm.orchestrator.kill()
+        ok(run(firm, "restore", "--from", firm.path("old.db"), "--replace"))
+        firm.orchestrator.start()
+        wait_for(corrected, 90, "corrected once more, in the journal alone")
+        assert sorted((r["key"], r["hours"]) for r in firm.labor() + firm.payroll()) == before
+        sound(firm)
+        # and the next version goes on from there
+        for n in range(1, 11):
+            firm.hook(http, firm.entry(n, version=3, hours="4"))
+
+        def again():
+            rows = dict(sql(firm.path("journal.db"),
+                            "SELECT state, count(*) FROM postings GROUP BY state"))
+            return rows == {6: 60, 10: 40}
+        wait_for(again, 60, "version 3")
+    net = Counter()
+    for r in firm.labor():
+        net[r["entry"]] += int(float(r["hours"]) * 100)
+    assert set(net.values()) == {400}
     sound(firm)
