@@ -148,6 +148,7 @@
 #define TG_MASTER_POINTER_MAX_BYTES 256 /* place in the file, for messages */
 #define TG_MASTER_VERSION_MAX_BYTES 96
 #define TG_CALENDAR_SPANS_MAX 4096 /* periods, and pay cycles, of one tenant */
+#define TG_MASTER_DAYS_MAX 4000    /* on which one thing changes by events */
 #define TG_MAP_ROWS_MAX 50000      /* of one list of a project map */
 #define TG_MAINTENANCE_MAX 256     /* windows of one calendar */
 #define TG_CODE_MAX_BYTES 64       /* a code of conf/catalogue.yaml */

@@ -78,7 +78,7 @@ local function pay(entry, master, worker)
 end
 
 local function plan(entry, master, ctx)
-  local worker = master:find("worker", entry.worker)
+  local worker = master:find("worker", entry.worker, nil, entry.date)
   local postings = array {}
   if has(ctx.destinations, "erp") then
     table.insert(postings, labor(entry, master, worker))

@@ -1,22 +1,8 @@
--- May this time entry be posted? Every violation at once, each in words a person can act on.
--- Codes and owners: conf/catalogue.yaml.
+-- May this time entry be posted? Every violation at once. The worker is who he was on the entry's day.
+
+local Report = require "lib.report"
 
 local HOURS_MAX = 24
-
-local Report = {}
-
-function Report.new()
-  return {list = array {}}
-end
-
-function Report.add(report, code, field, text, ...)
-  table.insert(report.list, {code = code, field = field, message = string.format(text, ...)})
-end
-
--- The last violation passes by itself once this is there.
-function Report.wait(report, name)
-  report.list[#report.list].waits_for = name
-end
 
 -- The entry of a dated list that says the state of a day: of those that hold it, the latest.
 local function entry_of(list, date)
@@ -50,7 +36,7 @@ local function last_day(list)
 end
 
 local function check_worker(report, entry, master)
-  local worker = master:find("worker", entry.worker)
+  local worker = master:find("worker", entry.worker, nil, entry.date)
   if not worker then
     Report.add(report, "worker_unknown", "worker",
       "worker %s is not in the master data; add the worker, or correct the identifier in the source",

@@ -30,9 +30,10 @@ struct tg_api;
 
 struct tg_api_shared {
     pthread_mutex_t lock;
-    struct tg_bundle *bundle;   /* under lock; generation tells contexts to rebuild */
-    struct tg_master **masters; /* under lock; one a tenant */
-    uint64_t generation;        /* under lock */
+    struct tg_bundle *bundle;    /* under lock; generation tells contexts to rebuild */
+    struct tg_master **masters;  /* under lock; one a tenant */
+    uint64_t generation;         /* under lock: of both */
+    uint64_t masters_generation; /* under lock: of the masters, which change far more often */
     atomic_bool redis_ready, journal_ready, stopping;
 };
 

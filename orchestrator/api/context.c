@@ -78,6 +78,19 @@ void tg_api_pool_give(struct tg_api_pool *pool, struct tg_api_context *ctx)
     pthread_mutex_unlock(&pool->lock);
 }
 
+static void take_masters(struct tg_api_context *ctx, const struct tg_api_shared *shared)
+{
+    for (size_t i = 0; i < ctx->options->config->tenant_count; i++) {
+        struct tg_master *newest = shared->masters[i];
+
+        if (newest != ctx->masters[i]) {
+            tg_master_unref(ctx->masters[i]);
+            ctx->masters[i] = newest != NULL ? tg_master_ref(newest) : NULL;
+        }
+    }
+    ctx->masters_generation = shared->masters_generation;
+}
+
 /* Under the shared lock: references only. The Lua state is made outside it. */
 static struct tg_bundle *take_newest(struct tg_api_context *ctx, bool *changed)
 {
@@ -86,15 +99,14 @@ static struct tg_bundle *take_newest(struct tg_api_context *ctx, bool *changed)
 
     pthread_mutex_lock(&shared->lock);
     *changed = !ctx->is_current || ctx->generation != shared->generation;
-    if (*changed && shared->bundle != NULL && shared->masters != NULL) {
-        bundle = tg_bundle_ref(shared->bundle);
-        for (size_t i = 0; i < ctx->options->config->tenant_count; i++) {
-            struct tg_master *newest = shared->masters[i];
-
-            tg_master_unref(ctx->masters[i]);
-            ctx->masters[i] = newest != NULL ? tg_master_ref(newest) : NULL;
+    if (shared->bundle != NULL && shared->masters != NULL) {
+        if (*changed || ctx->masters_generation != shared->masters_generation) {
+            take_masters(ctx, shared);
         }
-        ctx->generation = shared->generation;
+        if (*changed) {
+            bundle = tg_bundle_ref(shared->bundle);
+            ctx->generation = shared->generation;
+        }
     }
     pthread_mutex_unlock(&shared->lock);
     return bundle;

@@ -18,8 +18,9 @@ struct tg_api_context {
     struct tg_rules *rules;     /* NULL: no bundle seen yet */
     struct tg_master **masters; /* references, one a tenant */
     uint64_t generation;        /* of rules and masters */
-    bool is_current;            /* generation was loaded at least once */
-    struct tg_reader *reader;   /* NULL: not open */
+    uint64_t masters_generation;
+    bool is_current;          /* generation was loaded at least once */
+    struct tg_reader *reader; /* NULL: not open */
     struct tg_stream_peek peek;
 };
 

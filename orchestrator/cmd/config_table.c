@@ -446,8 +446,9 @@ static const struct tg_config_key tenant_keys[] = {
      .max = TG_CONFIG_PATH_MAX_BYTES},
     {.name = "ownership",
      .kind = TG_CONFIG_TEXT,
-     .accepted = "the path of a YAML file: attribute to system of record",
-     .help = "Which system owns which attribute. Recorded; no rule of this version reads it.",
+     .accepted = "the path of a YAML file: attribute to source",
+     .help = "Which source may set which attribute of a worker by events. Default: none. Read anew "
+             "by SIGHUP.",
      .offset = offsetof(struct tg_config_tenant, ownership),
      .max = TG_CONFIG_PATH_MAX_BYTES},
     {.name = "corrections",

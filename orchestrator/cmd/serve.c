@@ -25,6 +25,7 @@
 #include "cmd/cmd.h"
 #include "cmd/config.h"
 #include "cmd/files.h"
+#include "cmd/lives.h"
 #include "cmd/reload.h"
 #include "common/log.h"
 #include "core/metrics.h"
@@ -49,6 +50,7 @@ struct serve {
     struct tg_rules *rules;
     struct tg_scripts scripts; /* connectors, of the same bundle */
     struct tg_pipeline pipeline;
+    struct tg_lives lives;
     struct tg_api_shared shared;
     struct tg_windows *windows; /* until dispatch has them */
     struct tg_dispatch *dispatch;
@@ -97,6 +99,10 @@ static void on_journal_done(uv_async_t *async)
     struct serve *s = async->data;
 
     (void)tg_journal_poll(s->journal);
+    if (s->lives.changed) {
+        tg_lives_publish(&s->lives, &s->shared);
+        tg_lives_arrived(&s->lives, s->config, s->intake);
+    }
 }
 
 static void on_second(uv_timer_t *timer)
@@ -216,11 +222,14 @@ static int take_loaded(struct serve *s, struct tg_error *err)
     struct tg_windows *windows = tg_windows_new(s->config, s->loaded.masters, err);
     struct tg_bundle *old_bundle;
 
-    if (rules == NULL || windows == NULL || take_scripts(s, err) != 0) {
+    /* What the data itself may refuse comes first: until then nothing has changed. */
+    if (rules == NULL || windows == NULL ||
+        tg_lives_rebase(&s->lives, s->loaded.masters, err) != 0 || take_scripts(s, err) != 0) {
         tg_rules_free(rules);
         tg_windows_free(windows);
         return -1;
     }
+    tg_lives_publish(&s->lives, &s->shared);
     if (s->dispatch != NULL) {
         tg_dispatch_take_windows(s->dispatch, windows);
     } else {
@@ -230,12 +239,6 @@ static int take_loaded(struct serve *s, struct tg_error *err)
     old_bundle = s->shared.bundle;
     s->shared.bundle = s->loaded.bundle;
     s->loaded.bundle = old_bundle;
-    for (size_t i = 0; i < s->loaded.master_count; i++) {
-        struct tg_master *old = s->shared.masters[i];
-
-        s->shared.masters[i] = s->loaded.masters[i];
-        s->loaded.masters[i] = old;
-    }
     s->shared.generation++;
     (void)pthread_mutex_unlock(&s->shared.lock);
     if (s->rules != NULL) {
@@ -434,6 +437,9 @@ static int open_rules(struct serve *s, struct tg_error *err)
     }
     s->pipeline.schemas = s->schemas;
     s->pipeline.catalogue = s->catalogue;
+    if (tg_lives_open(s->config, s->loaded.masters, &s->lives, err) != 0) {
+        return -1;
+    }
     return take_loaded(s, err);
 }
 
@@ -459,7 +465,7 @@ static int open_intake(struct serve *s, struct tg_error *err)
                                   .journal = s->journal,
                                   .config = s->config,
                                   .pipeline = &s->pipeline,
-                                  .masters = s->shared.masters,
+                                  .lives = s->lives.items,
                                   .dispatch = s->dispatch,
                                   .fatal = on_fatal,
                                   .fatal_arg = s};
@@ -587,6 +593,7 @@ static int finish(struct serve *s)
         tg_master_unref(s->shared.masters[i]);
     }
     free(s->shared.masters);
+    tg_lives_clear(&s->lives);
     (void)pthread_mutex_destroy(&s->shared.lock);
     tg_schemas_free(s->schemas);
     tg_catalogue_free(s->catalogue);

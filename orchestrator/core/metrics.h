@@ -18,6 +18,10 @@
       "Events journalled, by state")                                                               \
     X(EVENTS_EXCEPTION, "counter", "tallygate_events_total", "state=\"exception\"",                \
       "Events journalled, by state")                                                               \
+    X(MASTER_CHANGES, "counter", "tallygate_master_changes_total", "",                             \
+      "Changes of master data by events")                                                          \
+    X(MASTER_REFUSED, "counter", "tallygate_master_refused_total", "",                             \
+      "Attributes in them that another system owns")                                               \
     X(INTAKE_CLAIMED, "counter", "tallygate_intake_claimed_total", "",                             \
       "Entries taken over from a consumer that died")                                              \
     X(INTAKE_DATA_LOSS, "counter", "tallygate_intake_data_loss_total", "",                         \

@@ -33,6 +33,8 @@ void tg_plan_clear(struct tg_plan *p)
     for (size_t i = 0; i < p->posting_count; i++) {
         free(p->postings[i].made);
     }
+    free(p->change.attributes_text);
+    free(p->change.refused_text);
     free(p->json);
     free(p->detail);
     *p = (struct tg_plan){.event_state = TG_EVENT_EXCEPTION};
@@ -458,6 +460,53 @@ static int plan_newest(struct tg_plan *p, const struct tg_reading *r,
     return 0;
 }
 
+/* ---- master data ---- */
+
+static char *names_of(const json_t *object)
+{
+    json_t *names = json_array();
+    const char *name;
+    json_t *value;
+    char *out = NULL;
+    int rc = names != NULL ? 0 : -1;
+
+    json_object_foreach((json_t *)object, name, value)
+    {
+        rc = rc == 0 ? json_array_append_new(names, json_string(name)) : rc;
+    }
+    if (rc == 0) {
+        out = json_dumps(names, JSON_COMPACT);
+    }
+    json_decref(names);
+    return out;
+}
+
+static int plan_change(struct tg_plan *p, const struct tg_pipeline_result *result,
+                       const struct tg_known *k, const struct tg_catalogue *c)
+{
+    const bool newest = k->latest.id == 0 || result->object_version > k->latest.version;
+
+    if (json_array_size(result->violations) != 0) {
+        p->object_state = TG_VERSION_EXCEPTION;
+        return open_violations(p, c, result->violations);
+    }
+    p->change.name = json_string_value(json_object_get(result->change, "name"));
+    p->change.from = json_string_value(json_object_get(result->change, "from"));
+    p->change.attributes = json_object_get(result->change, "attributes");
+    p->change.attributes_text = json_dumps(p->change.attributes, JSON_COMPACT | JSON_SORT_KEYS);
+    p->change.refused = json_object_size(json_object_get(result->change, "refused"));
+    p->change.refused_text = names_of(json_object_get(result->change, "refused"));
+    if (p->change.attributes_text == NULL || p->change.refused_text == NULL) {
+        return -1;
+    }
+    p->object_state = newest ? TG_VERSION_VALIDATED : TG_VERSION_SUPERSEDED;
+    if (newest) {
+        end_version(p, &k->live);
+        end_version(p, &k->latest);
+    }
+    return 0;
+}
+
 static int plan_object(struct tg_plan *p, const struct tg_reading *r,
                        const struct tg_pipeline_result *result, const struct tg_known *k,
                        const struct tg_catalogue *c)
@@ -466,6 +515,9 @@ static int plan_object(struct tg_plan *p, const struct tg_reading *r,
         return same_version(p, k, c);
     }
     p->event_state = TG_EVENT_ACCEPTED;
+    if (result->change != NULL) {
+        return plan_change(p, result, k, c);
+    }
     if (k->latest.id != 0 && result->object_version < k->latest.version) {
         p->object_state = TG_VERSION_SUPERSEDED;
         return 0;

@@ -28,6 +28,11 @@
  * of them names what would cure it (waits_for) and the tenant lets things be held, the version is
  * HELD with the first name instead, and no exception is opened.
  *
+ * Master data (a worker) owes no postings and has no order: what it says holds from a day on. So 5
+ * to 7 are for it: with violations object EXCEPTION, what holds goes on holding; without: its row
+ * of master data, and VALIDATED, or SUPERSEDED when a newer version is known; only a newer one ends
+ * older ones.
+ *
  * At most one version of an object is VALIDATED (`live`): 7 is the only step that makes one, and it
  * ends the one before in the same commit. An exception that says nobody knows what happened stays
  * open: only its posting can end it.
@@ -120,6 +125,13 @@ struct tg_plan {
 
     size_t posting_count; /* reversals first: their ids are lower than those of what waits */
     struct tg_plan_posting postings[TG_EFFECTS_MAX + TG_POSTINGS_PER_OBJECT_MAX];
+
+    struct {
+        const char *name, *from;
+        const json_t *attributes;
+        char *attributes_text, *refused_text; /* owned; NULL: no row of master data */
+        size_t refused;
+    } change;
 
     const char *waits_for;    /* HELD: the name; NULL otherwise */
     const char *code, *owner; /* of the exception to open; code NULL: none */

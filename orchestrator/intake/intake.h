@@ -20,6 +20,7 @@
 #include "core/config.h"
 #include "dispatch/dispatch.h"
 #include "journal/journal.h"
+#include "master/live.h"
 #include "rules/pipeline.h"
 
 struct tg_intake;
@@ -29,7 +30,7 @@ struct tg_intake_options {
     struct tg_journal *journal;
     const struct tg_config *config;
     const struct tg_pipeline *pipeline; /* the loop thread's */
-    struct tg_master *const *masters;   /* one a tenant, same order as config; may be swapped */
+    struct tg_live *const *lives;       /* one a tenant, same order as config */
     struct tg_dispatch *dispatch;
     void (*fatal)(void *arg, const struct tg_error *err);
     void *fatal_arg;

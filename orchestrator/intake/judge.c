@@ -23,9 +23,9 @@ void tg_verdict_clear(struct tg_verdict *v)
     tg_reading_clear(&v->reading);
 }
 
-static struct tg_master *master_of(const struct tg_intake *i, const struct tg_config_tenant *t)
+static struct tg_live *live_of(const struct tg_intake *i, const struct tg_config_tenant *t)
 {
-    return i->o.masters[t - i->o.config->tenants];
+    return i->o.lives[t - i->o.config->tenants];
 }
 
 static struct tg_pipeline_input input_of(const struct tg_intake *i, const struct tg_verdict *v)
@@ -35,7 +35,7 @@ static struct tg_pipeline_input input_of(const struct tg_intake *i, const struct
                                       .headers = v->reading.headers,
                                       .tenant = v->reading.tenant,
                                       .source = v->reading.source,
-                                      .master = master_of(i, v->reading.tenant),
+                                      .master = tg_live_current(live_of(i, v->reading.tenant)),
                                       .received_ms = v->reading.event.received_ms};
 }
 
@@ -117,15 +117,17 @@ int tg_judge_object(struct tg_intake *i, struct tg_verdict *v, struct tg_error *
 struct tg_write tg_judge_write(const struct tg_intake *i, const struct tg_verdict *v)
 {
     const struct tg_config_tenant *t = v->reading.tenant;
+    struct tg_live *live = t != NULL ? live_of(i, t) : NULL;
 
-    return (struct tg_write){.journal = i->o.journal,
-                             .dispatch = i->o.dispatch,
-                             .batch = i->batch,
-                             .rules_sha256 =
-                                 tg_bundle_sha256(tg_rules_bundle(i->o.pipeline->rules)),
-                             .master_version = t != NULL ? tg_master_version(master_of(i, t)) : "",
-                             .now_ms = tg_judge_now_ms(),
-                             .hold_timeout_ms = t != NULL ? t->hold_timeout_ms : 0,
-                             .restored_postings = i->restoring.row.postings,
-                             .restored_ms = i->restoring.row.backup_ms};
+    return (struct tg_write){
+        .journal = i->o.journal,
+        .dispatch = i->o.dispatch,
+        .batch = i->batch,
+        .rules_sha256 = tg_bundle_sha256(tg_rules_bundle(i->o.pipeline->rules)),
+        .live = live,
+        .master_version = live != NULL ? tg_master_version(tg_live_current(live)) : "",
+        .now_ms = tg_judge_now_ms(),
+        .hold_timeout_ms = t != NULL ? t->hold_timeout_ms : 0,
+        .restored_postings = i->restoring.row.postings,
+        .restored_ms = i->restoring.row.backup_ms};
 }

@@ -138,6 +138,36 @@ static int write_exception(const struct tg_write *w, const struct tg_reading *r,
     return tg_batch_exception(w->batch, &row) == 0 ? 0 : no_memory(err);
 }
 
+/* The row of master data; from here on this process judges by it. */
+static int write_change(const struct tg_write *w, const struct tg_reading *r,
+                        const struct tg_plan *p, int64_t object, struct tg_error *err)
+{
+    const struct tg_row_master row = {.id = tg_journal_next_id(w->journal, TG_TABLE_MASTER),
+                                      .object = object,
+                                      .tenant = r->event.tenant,
+                                      .kind = p->kind,
+                                      .name = p->change.name,
+                                      .source = r->source->name,
+                                      .version = p->version,
+                                      .from_day = p->change.from,
+                                      .attributes = p->change.attributes_text,
+                                      .refused = p->change.refused_text};
+    const struct tg_master_change change = {.id = row.id,
+                                            .kind = row.kind,
+                                            .name = row.name,
+                                            .source = row.source,
+                                            .version = row.version,
+                                            .from = row.from_day,
+                                            .attributes = p->change.attributes};
+
+    tg_metric_add(TG_METRIC_MASTER_CHANGES, 1);
+    tg_metric_add(TG_METRIC_MASTER_REFUSED, p->change.refused);
+    if (tg_batch_master(w->batch, &row) != 0) {
+        return no_memory(err);
+    }
+    return tg_live_apply(w->live, &change, err);
+}
+
 /* ---- what ends ---- */
 
 static int cancel_posting(const struct tg_write *w, const struct tg_known_posting *from,
@@ -246,6 +276,7 @@ int tg_write_plan(const struct tg_write *w, struct tg_reading *r, const struct t
     if (write_event(w, r, p, err) != 0 || write_ends(w, p, k, err) != 0 ||
         (p->has_object && write_object(w, r, p, &object, err) != 0) ||
         write_postings(w, p, object, err) != 0 ||
+        (p->change.attributes_text != NULL && write_change(w, r, p, object, err) != 0) ||
         (p->code != NULL && write_exception(w, r, p, object, err) != 0)) {
         return -1;
     }

@@ -1,6 +1,7 @@
 /*
  * write.h: a plan becomes rows of one batch. Ids are taken here; what must happen in memory with
- * the rows (cancelling at dispatch) happens here too, before the batch is submitted.
+ * the rows (cancelling at dispatch, master data that the next entry of the batch is judged by)
+ * happens here too, before the batch is submitted.
  *
  * Ownership: strings are copied by the batch.
  */
@@ -9,11 +10,13 @@
 
 #include "dispatch/dispatch.h"
 #include "intake/decide.h"
+#include "master/live.h"
 
 struct tg_write {
     struct tg_journal *journal;
     struct tg_dispatch *dispatch;
     struct tg_batch *batch;
+    struct tg_live *live; /* the tenant's; NULL: the tenant is not known */
     const char *rules_sha256, *master_version;
     int64_t now_ms;
     int64_t hold_timeout_ms; /* the tenant's */

@@ -12,6 +12,7 @@
 
 #define ACTOR "orchestrator"
 #define SUBJECT_MAX_BYTES 64
+#define MASTER_DETAIL_BYTES 512 /* of the row about master data, without the name */
 
 static enum tg_applied applied(struct tg_store *s, int result, struct tg_error *err,
                                const char *what, int64_t id)
@@ -464,6 +465,43 @@ static enum tg_applied apply_exception(struct tg_store *s, const struct tg_row_e
     return note(s, exception_action(e->state), "exception", e->id, detail, err);
 }
 
+/* ---- master data ---- */
+
+static enum tg_applied apply_master(struct tg_store *s, const struct tg_row_master *m,
+                                    struct tg_error *err)
+{
+    struct tg_bind b = tg_bind_begin(s->statements[TG_STORE_MASTER]);
+    char digest[TG_PAYLOAD_DIGEST_BYTES];
+    char name[TG_CE_ATTRIBUTE_MAX_BYTES * 6 + 1];
+    char detail[sizeof(name) + MASTER_DETAIL_BYTES];
+    enum tg_applied a;
+
+    if (tg_payload_digest(tg_str_of(m->attributes), digest) != 0) {
+        (void)tg_error_set(err, "journal: no memory for the digest of master row %" PRId64, m->id);
+        return TG_FAILED;
+    }
+    tg_bind_i64(&b, m->id);
+    tg_bind_i64(&b, m->object);
+    tg_bind_text(&b, m->tenant);
+    tg_bind_text(&b, m->kind);
+    tg_bind_text(&b, m->name);
+    tg_bind_text(&b, m->source);
+    tg_bind_i64(&b, m->version);
+    tg_bind_text(&b, m->from_day);
+    tg_bind_text(&b, m->attributes);
+    tg_bind_text(&b, m->refused);
+    a = applied(s, tg_bind_run(&b), err, "master row", m->id);
+    if (a != TG_APPLIED) {
+        return a;
+    }
+    (void)snprintf(detail, sizeof(detail),
+                   "{\"object\":%" PRId64 ",\"name\":\"%s\",\"from\":\"%.10s\","
+                   "\"attributes\":\"%s\",\"refused\":%.256s}",
+                   m->object, escaped(m->name, name, sizeof(name)), m->from_day, digest,
+                   m->refused);
+    return note(s, "master.changed", "master", m->id, detail, err);
+}
+
 /* ---- the rest ---- */
 
 static enum tg_applied apply_destination(struct tg_store *s, uint32_t index, const char *name,
@@ -597,6 +635,8 @@ static enum tg_applied apply_one(struct tg_store *s, const struct tg_op *op, str
         return apply_hold(s, op, err);
     case TG_OP_EXCEPTION:
         return apply_exception(s, &op->u.exception, err);
+    case TG_OP_MASTER:
+        return apply_master(s, &op->u.master, err);
     case TG_OP_AUDIT:
         return apply_audit(s, op, err);
     case TG_OP_DESTINATION:

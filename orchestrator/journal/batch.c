@@ -329,6 +329,26 @@ int tg_batch_exception(struct tg_batch *b, const struct tg_row_exception *r)
     return op_result(b);
 }
 
+int tg_batch_master(struct tg_batch *b, const struct tg_row_master *r)
+{
+    struct tg_op *op = op_add(b, TG_OP_MASTER);
+    struct tg_row_master *m;
+
+    if (op == NULL) {
+        return -1;
+    }
+    m = &op->u.master;
+    *m = *r;
+    m->tenant = keep(b, r->tenant);
+    m->kind = keep(b, r->kind);
+    m->name = keep(b, r->name);
+    m->source = keep(b, r->source);
+    m->from_day = keep(b, r->from_day);
+    m->attributes = keep(b, r->attributes);
+    m->refused = keep(b, r->refused);
+    return op_result(b);
+}
+
 int tg_batch_audit(struct tg_batch *b, const char *actor, const char *action, const char *subject,
                    const char *detail)
 {

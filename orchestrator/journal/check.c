@@ -40,7 +40,11 @@ static const char *const questions[] = {
     "SELECT 'event ' || event_id || ' is refused and has no exception' FROM events e "
     "WHERE state = 3 AND NOT EXISTS (SELECT 1 FROM exceptions x WHERE x.event = e.id)",
     "SELECT 'object ' || id || ' is validated and has no posting' FROM objects o "
-    "WHERE state = 1 AND NOT EXISTS (SELECT 1 FROM postings p WHERE p.object = o.id)",
+    "WHERE state = 1 AND kind <> 'worker' "
+    "AND NOT EXISTS (SELECT 1 FROM postings p WHERE p.object = o.id)",
+    "SELECT 'object ' || id || ' is validated master data and has no row of it' FROM objects o "
+    "WHERE state = 1 AND kind = 'worker' "
+    "AND NOT EXISTS (SELECT 1 FROM master m WHERE m.object = o.id)",
     "SELECT 'object ' || id || ' is in exception and has no exception' FROM objects o "
     "WHERE state = 4 AND NOT EXISTS (SELECT 1 FROM exceptions x WHERE x.object = o.id) "
     "AND NOT EXISTS (SELECT 1 FROM exceptions x WHERE x.event = o.event)",
@@ -145,6 +149,15 @@ static const char *const questions[] = {
     "AND (json_extract(a.detail, '$.payload') <> payload_digest(p.payload) "
     "OR json_extract(a.detail, '$.quantity') <> p.quantity_micros "
     "OR json_extract(a.detail, '$.key') <> lower(hex(p.key)))",
+    "SELECT 'master row ' || id || ' is there and the audit has no row of it' FROM master "
+    "WHERE id NOT IN (SELECT CAST(substr(subject, 8) AS INTEGER) "
+    "FROM audit WHERE action = 'master.changed')",
+    "SELECT a.subject || ' is not what audit row ' || a.seq || ' says it is' "
+    "FROM audit a LEFT JOIN master m ON m.id = CAST(substr(a.subject, 8) AS INTEGER) "
+    "WHERE a.action = 'master.changed' AND (m.id IS NULL "
+    "OR json_extract(a.detail, '$.attributes') <> payload_digest(m.attributes) "
+    "OR json_extract(a.detail, '$.name') <> m.name OR json_extract(a.detail, '$.from') <> "
+    "m.from_day)",
 };
 
 #define QUESTIONS (sizeof(questions) / sizeof(questions[0]))

@@ -35,6 +35,7 @@ enum tg_op_kind {
     TG_OP_MARK,
     TG_OP_HOLD,
     TG_OP_EXCEPTION,
+    TG_OP_MASTER,
     TG_OP_AUDIT,
     TG_OP_DESTINATION,
     TG_OP_PAUSE,
@@ -67,6 +68,7 @@ struct tg_op {
             const char *why;
         } hold;
         struct tg_row_exception exception;
+        struct tg_row_master master;
         struct {
             const char *actor, *action, *subject, *detail;
         } audit;
@@ -184,6 +186,8 @@ void tg_batch_shed(struct tg_batch *b);
       "owner = excluded.owner WHERE exceptions.tenant = excluded.tenant "                          \
       "AND exceptions.code = excluded.code AND exceptions.state IN (0, 1) "                        \
       "AND NOT (exceptions.state = 0 AND excluded.state = 0)")                                     \
+    X(MASTER, "INSERT INTO master(id, object, tenant, kind, name, source, version, from_day, "     \
+              "attributes, refused) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")              \
     X(AUDIT, "INSERT INTO audit(seq, at_ms, actor, action, subject, detail, prev, hash) "          \
              "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)")                                             \
     X(DESTINATION, "INSERT INTO destinations(id, name) VALUES(?1, ?2)")                            \
@@ -323,6 +327,7 @@ enum tg_reader_statement {
     TG_READ_EXCEPTIONS_OF_EVENT,
     TG_READ_EXCEPTIONS_OF_POSTING,
     TG_READ_EXCEPTIONS_COUNT,
+    TG_READ_MASTER,
     TG_READ_DESTINATIONS,
     TG_READ_PAUSES,
     TG_READ_THROTTLES,

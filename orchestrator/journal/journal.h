@@ -10,10 +10,10 @@
  *
  * Audit rows appended in the same commit by themselves, actor "orchestrator": event.refused,
  * event.duplicate, object.superseded, object.withdrawn, posting.posted, .rejected, .exception,
- * .cancelled, .in_doubt, .reversed, exception.opened, .assigned, .closed. Not: accepted events, new
- * objects and postings, marks to ready, sent, retry or held (the rows and attempts tell). They hold
- * ids, keys, codes and the destination's reference, never a payload. audit.c chains them by
- * SHA-256.
+ * .cancelled, .in_doubt, .reversed, exception.opened, .assigned, .closed, master.changed. Not:
+ * accepted events, new objects and postings, marks to ready, sent, retry or held (the rows and
+ * attempts tell). They hold ids, keys, codes and the destination's reference, never a payload.
+ * audit.c chains them by SHA-256.
  *
  * Ownership: a batch is the caller's until submitted, the journal's until its callback ran, then
  * gone. Strings given to tg_batch_* are copied; a NULL one is stored and read back as "", but for
@@ -54,6 +54,7 @@ enum tg_table {
     TG_TABLE_OBJECTS,
     TG_TABLE_POSTINGS,
     TG_TABLE_EXCEPTIONS,
+    TG_TABLE_MASTER,
     TG_TABLE_COUNT
 };
 
@@ -153,6 +154,17 @@ struct tg_row_exception {
     const char *subject; /* read only: what it is about, "TE-000123@1" or the event id */
 };
 
+/* What an event said of a worker: attributes from a day on. Rows are never changed. */
+struct tg_row_master {
+    int64_t id;
+    int64_t object; /* objects.id: the version that said it */
+    const char *tenant, *kind, *name, *source;
+    int64_t version;        /* of that object */
+    const char *from_day;   /* YYYY-MM-DD */
+    const char *attributes; /* JSON object: what the source owns of what it said */
+    const char *refused;    /* JSON list: names of the rest */
+};
+
 /* NULL: out of memory. */
 struct tg_batch *tg_batch_new(void);
 void tg_batch_free(struct tg_batch *b); /* only if never submitted */
@@ -172,6 +184,7 @@ int tg_batch_exception(struct tg_batch *b, const struct tg_row_exception *r);
 /* What a HELD posting waits for now, and until when; any other state refuses the batch. */
 int tg_batch_hold(struct tg_batch *b, int64_t posting, const char *hold, int64_t hold_on,
                   int64_t due_ms);
+int tg_batch_master(struct tg_batch *b, const struct tg_row_master *r);
 /*
  * action: dotted word (rules.loaded); subject: what it touched; detail: JSON or NULL, at most
  * TG_AUDIT_DETAIL_MAX_BYTES (else -1), no personal data.
@@ -298,6 +311,11 @@ int tg_reader_exceptions_of_event(struct tg_reader *r, int64_t event, tg_excepti
 int tg_reader_exceptions_of_posting(struct tg_reader *r, int64_t posting, tg_exception_fn fn,
                                     void *arg, struct tg_error *err);
 
+/* Rows of all tenants with id > after, in order of id. */
+typedef bool (*tg_master_fn)(void *arg, const struct tg_row_master *row);
+int tg_reader_master(struct tg_reader *r, int64_t after, size_t limit, tg_master_fn fn, void *arg,
+                     struct tg_error *err);
+
 /* How many are open or assigned, of all tenants. 0 or -1. */
 int tg_reader_exceptions_count(struct tg_reader *r, uint64_t *count, struct tg_error *err);
 /* Every destination the journal knows, by number, with its READY, SENT, RETRY and IN_DOUBT. 0, -1.
@@ -339,7 +357,8 @@ int tg_journal_destination(struct tg_journal *j, const char *destination_id, uin
 typedef void (*tg_check_finding)(void *arg, const char *what);
 /*
  * Conservation and life cycle over the whole journal, in one snapshot: every event is accepted,
- * duplicate or exception; every accepted event has an object; every validated object has postings;
+ * duplicate or exception; every accepted event has an object; every validated object has postings,
+ * or is master data and has its row;
  * every posting key is unique and every posted one was sent; every exception state (and rejected)
  * has an exception row; every RETRY has a due time; every HELD one waits for a posting that is not
  * final, or has a time; every HELD object names what it waits for and has a time; every REVERSED

@@ -149,6 +149,17 @@
     "PRIMARY KEY(kind, thing)) WITHOUT ROWID;"                                                     \
     "CREATE TABLE alert_marks(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;"
 
+/* What events said of master data; read whole at each start. */
+#define MASTER                                                                                     \
+    "CREATE TABLE master("                                                                         \
+    "id INTEGER PRIMARY KEY, object INTEGER NOT NULL REFERENCES objects(id), "                     \
+    "tenant TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL CHECK(name <> ''), "             \
+    "source TEXT NOT NULL, version INTEGER NOT NULL, "                                             \
+    "from_day TEXT NOT NULL CHECK(length(from_day) = 10), "                                        \
+    "refused TEXT NOT NULL, attributes TEXT NOT NULL);"                                            \
+    "CREATE UNIQUE INDEX master_object ON master(object);"                                         \
+    "CREATE INDEX master_name ON master(tenant, kind, name);"
+
 static const char *const migrations[] = {
     EVENTS OBJECTS DESTINATIONS POSTINGS TOTALS EXCEPTIONS AUDIT, /* 1 */
     PAUSES,                                                       /* 2 */
@@ -159,6 +170,7 @@ static const char *const migrations[] = {
     COPIES,                                                       /* 7 */
     "CREATE INDEX audit_subject ON audit(subject);",              /* 8 */
     ALERTS,                                                       /* 9 */
+    MASTER,                                                       /* 10 */
 };
 
 int tg_migrate_version(void)

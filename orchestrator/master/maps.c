@@ -138,7 +138,7 @@ int tg_maps_load(const struct tg_master_map_file *files, size_t count, json_t **
 const json_t *tg_master_mapped(const struct tg_master *m, struct tg_str source, struct tg_str list,
                                struct tg_str key)
 {
-    const json_t *map = json_object_getn(m->maps, (const char *)source.data, source.len);
+    const json_t *map = json_object_getn(m->base->maps, (const char *)source.data, source.len);
     const json_t *rows = json_object_getn(map, (const char *)list.data, list.len);
 
     return json_object_getn(rows, (const char *)key.data, key.len);

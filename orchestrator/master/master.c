@@ -11,7 +11,6 @@
 #include "common/digest.h"
 #include "master/snapshot.h"
 
-#define KEY_BYTES (2 * TG_CE_ATTRIBUTE_MAX_BYTES + TG_SOURCE_NAME_MAX_BYTES + 4)
 #define SEPARATOR '\x1f' /* never in a printable identifier */
 
 struct list_of {
@@ -24,12 +23,7 @@ static const struct list_of lists[] = {{"workers", "worker"},
                                        {"cost_centers", "cost_center"},
                                        {"legal_entities", "legal_entity"}};
 
-struct index_key {
-    char text[KEY_BYTES];
-    size_t len;
-};
-
-static bool add_part(struct index_key *k, struct tg_str part)
+static bool add_part(struct tg_index_key *k, struct tg_str part)
 {
     if (part.len >= sizeof(k->text) - k->len) {
         return false;
@@ -42,11 +36,11 @@ static bool add_part(struct index_key *k, struct tg_str part)
     return true;
 }
 
-/* False when it is longer than any key of the index: unknown then. */
-static bool make_key(struct index_key *k, struct tg_str kind, struct tg_str a, struct tg_str b)
+bool tg_index_key_make(struct tg_index_key *k, struct tg_str kind, struct tg_str source,
+                       struct tg_str key)
 {
     k->len = 0;
-    return add_part(k, kind) && add_part(k, a) && add_part(k, b);
+    return add_part(k, kind) && add_part(k, source) && add_part(k, key);
 }
 
 static struct tg_str text_of(const json_t *v)
@@ -92,12 +86,12 @@ static int read_file(const char *path, char **out, size_t *out_len, struct tg_er
     return 0;
 }
 
-static int index_row(struct tg_master *m, const struct list_of *list, size_t i, json_t *row,
+static int index_row(struct tg_master_base *m, const struct list_of *list, size_t i, json_t *row,
                      struct tg_str source, struct tg_str key, struct tg_error *err)
 {
-    struct index_key k;
+    struct tg_index_key k;
 
-    if (!make_key(&k, tg_str_of(list->kind), source, key)) {
+    if (!tg_index_key_make(&k, tg_str_of(list->kind), source, key)) {
         return tg_error_set(err, "/%s/%zu: identifier too long", list->list, i);
     }
     if (json_object_getn(m->index, k.text, k.len) != NULL) {
@@ -134,7 +128,7 @@ static int check_tasks(const json_t *row, const char *list, size_t row_number, s
     return rc;
 }
 
-static int index_list(struct tg_master *m, const struct list_of *list, struct tg_error *err)
+static int index_list(struct tg_master_base *m, const struct list_of *list, struct tg_error *err)
 {
     json_t *rows = json_object_get(m->file, list->list), *row, *alias;
     const char *source;
@@ -157,18 +151,18 @@ static int index_list(struct tg_master *m, const struct list_of *list, struct tg
     return 0;
 }
 
-static int index_assignments(struct tg_master *m, struct tg_error *err)
+static int index_assignments(struct tg_master_base *m, struct tg_error *err)
 {
     json_t *row;
     size_t i;
 
     json_array_foreach(json_object_get(m->file, "assignments"), i, row)
     {
-        struct index_key k;
+        struct tg_index_key k;
         json_t *bucket;
 
-        if (!make_key(&k, tg_str_of("assignment"), text_of(json_object_get(row, "worker")),
-                      text_of(json_object_get(row, "project")))) {
+        if (!tg_index_key_make(&k, tg_str_of("assignment"), text_of(json_object_get(row, "worker")),
+                               text_of(json_object_get(row, "project")))) {
             return tg_error_set(err, "/assignments/%zu: identifier too long", i);
         }
         bucket = json_object_getn(m->index, k.text, k.len);
@@ -186,7 +180,7 @@ static int index_assignments(struct tg_master *m, struct tg_error *err)
     return 0;
 }
 
-static int build_index(struct tg_master *m, const char *path, struct tg_error *err)
+static int build_index(struct tg_master_base *m, const char *path, struct tg_error *err)
 {
     struct tg_error inner = {""};
     int rc = 0;
@@ -205,10 +199,10 @@ static int build_index(struct tg_master *m, const char *path, struct tg_error *e
 }
 
 /* All files decide what rules see, so all are in the version. */
-static int make_version(struct tg_master *m, struct tg_str file, const char *path,
+static int make_version(struct tg_master_base *m, struct tg_str file, const char *path,
                         struct tg_error *err)
 {
-    const json_t *others[] = {m->calendar.json, m->maps};
+    const json_t *others[] = {m->calendar.json, m->maps, m->owners};
     char *texts[sizeof(others) / sizeof(others[0])] = {NULL};
     const char *name = json_string_value(json_object_get(m->file, "version"));
     unsigned char digest[TG_SHA256_BYTES];
@@ -235,7 +229,8 @@ static int make_version(struct tg_master *m, struct tg_str file, const char *pat
     return 0;
 }
 
-static int load_into(struct tg_master *m, const struct tg_master_files *files, struct tg_error *err)
+static int load_into(struct tg_master_base *m, const struct tg_master_files *files,
+                     struct tg_error *err)
 {
     json_error_t problem;
     struct tg_str text;
@@ -245,6 +240,7 @@ static int load_into(struct tg_master *m, const struct tg_master_files *files, s
 
     if (tg_calendar_load(files->calendar, &m->calendar, err) != 0 ||
         tg_maps_load(files->maps, files->map_count, &m->maps, err) != 0 ||
+        tg_ownership_load(files, &m->owners, err) != 0 ||
         read_file(files->master, &buf, &len, err) != 0) {
         return -1;
     }
@@ -261,18 +257,60 @@ static int load_into(struct tg_master *m, const struct tg_master_files *files, s
     return rc;
 }
 
-struct tg_master *tg_master_load(const struct tg_master_files *files, struct tg_error *err)
+/* ---- bases and snapshots ---- */
+
+static void base_unref(struct tg_master_base *b)
+{
+    /* acq_rel: what other holders read happens before the free */
+    if (b == NULL || atomic_fetch_sub_explicit(&b->references, 1, memory_order_acq_rel) != 1) {
+        return;
+    }
+    json_decref(b->index);
+    json_decref(b->file);
+    json_decref(b->maps);
+    json_decref(b->owners);
+    tg_calendar_clear(&b->calendar);
+    free(b);
+}
+
+/* Takes the caller's reference of the base, also when it fails. */
+static struct tg_master *snapshot_of(struct tg_master_base *b)
 {
     struct tg_master *m = calloc(1, sizeof(*m));
 
     if (m == NULL) {
-        tg_error_set(err, "%s: out of memory", files->master);
+        base_unref(b);
         return NULL;
     }
     atomic_init(&m->references, 1);
-    if (load_into(m, files, err) != 0) {
-        tg_master_unref(m);
+    memcpy(m->version, b->version, sizeof(m->version));
+    m->base = b;
+    return m;
+}
+
+struct tg_master *tg_master_bare(const struct tg_master *m)
+{
+    atomic_fetch_add_explicit(&m->base->references, 1, memory_order_relaxed);
+    return snapshot_of(m->base);
+}
+
+struct tg_master *tg_master_load(const struct tg_master_files *files, struct tg_error *err)
+{
+    struct tg_master_base *b = calloc(1, sizeof(*b));
+    struct tg_master *m;
+
+    if (b == NULL) {
+        tg_error_set(err, "%s: out of memory", files->master);
         return NULL;
+    }
+    atomic_init(&b->references, 1);
+    if (load_into(b, files, err) != 0) {
+        base_unref(b);
+        return NULL;
+    }
+    m = snapshot_of(b);
+    if (m == NULL) {
+        tg_error_set(err, "%s: out of memory", files->master);
     }
     return m;
 }
@@ -280,18 +318,24 @@ struct tg_master *tg_master_load(const struct tg_master_files *files, struct tg_
 struct tg_master *tg_master_load_tenant(const struct tg_config_tenant *t, struct tg_error *err)
 {
     struct tg_master_map_file maps[TG_SOURCES_PER_TENANT_MAX];
-    struct tg_master_files files = {.master = t->master, .calendar = t->calendar, .maps = maps};
+    const char *sources[TG_SOURCES_PER_TENANT_MAX];
+    struct tg_master_files files = {.master = t->master,
+                                    .calendar = t->calendar,
+                                    .ownership = t->ownership,
+                                    .maps = maps,
+                                    .sources = sources};
     struct tg_master *m;
 
-    for (size_t i = 0; i < t->source_count && files.map_count < TG_SOURCES_PER_TENANT_MAX; i++) {
+    for (size_t i = 0; i < t->source_count && i < TG_SOURCES_PER_TENANT_MAX; i++) {
         const struct tg_config_source *s = &t->sources[i];
 
+        sources[files.source_count++] = s->name;
         if (s->project_map != NULL) {
             maps[files.map_count++] = (struct tg_master_map_file){s->name, s->project_map};
         }
     }
     m = tg_master_load(&files, err);
-    if (m != NULL && tg_maintenance_check(&m->calendar.maintenance, t, err) != 0) {
+    if (m != NULL && tg_maintenance_check(&m->base->calendar.maintenance, t, err) != 0) {
         tg_master_unref(m);
         return NULL;
     }
@@ -300,8 +344,8 @@ struct tg_master *tg_master_load_tenant(const struct tg_config_tenant *t, struct
 
 const struct tg_maintenance *tg_master_maintenance(const struct tg_master *m, size_t *count)
 {
-    *count = m->calendar.maintenance.count;
-    return m->calendar.maintenance.items;
+    *count = m->base->calendar.maintenance.count;
+    return m->base->calendar.maintenance.items;
 }
 
 struct tg_master *tg_master_ref(struct tg_master *m)
@@ -312,14 +356,11 @@ struct tg_master *tg_master_ref(struct tg_master *m)
 
 void tg_master_unref(struct tg_master *m)
 {
-    /* acq_rel: what other holders read happens before the free */
     if (m == NULL || atomic_fetch_sub_explicit(&m->references, 1, memory_order_acq_rel) != 1) {
         return;
     }
-    json_decref(m->index);
-    json_decref(m->file);
-    json_decref(m->maps);
-    tg_calendar_clear(&m->calendar);
+    json_decref(m->overlay);
+    base_unref(m->base);
     free(m);
 }
 
@@ -328,15 +369,45 @@ const char *tg_master_version(const struct tg_master *m)
     return m->version;
 }
 
+/* ---- look-ups ---- */
+
+/* Before the first day: as on the first. */
+static const json_t *row_on(const json_t *spans, int32_t day)
+{
+    const json_t *row = json_object_get(json_array_get(spans, 0), "row");
+    json_t *span;
+    size_t i;
+
+    json_array_foreach((json_t *)spans, i, span)
+    {
+        if (json_integer_value(json_object_get(span, "from")) > day) {
+            break;
+        }
+        row = json_object_get(span, "row");
+    }
+    return row;
+}
+
+const json_t *tg_master_find_on(const struct tg_master *m, struct tg_str kind, struct tg_str key,
+                                struct tg_str source, int32_t day)
+{
+    struct tg_index_key k;
+    const json_t *spans;
+
+    if (tg_str_equal_c(kind, "assignment") || !tg_index_key_make(&k, kind, source, key)) {
+        return NULL;
+    }
+    spans = json_object_getn(m->overlay, k.text, k.len);
+    if (spans != NULL) {
+        return row_on(spans, day); /* null has no rows */
+    }
+    return json_object_getn(m->base->index, k.text, k.len);
+}
+
 const json_t *tg_master_find(const struct tg_master *m, struct tg_str kind, struct tg_str key,
                              struct tg_str source)
 {
-    struct index_key k;
-
-    if (tg_str_equal_c(kind, "assignment") || !make_key(&k, kind, source, key)) {
-        return NULL;
-    }
-    return json_object_getn(m->index, k.text, k.len);
+    return tg_master_find_on(m, kind, key, source, INT32_MAX);
 }
 
 /* Missing or broken dates hold no day; a missing or null `to` is an open end. */
@@ -358,16 +429,16 @@ static bool holds(const json_t *span, int32_t day, int32_t *from_out)
 const json_t *tg_master_assignment(const struct tg_master *m, struct tg_str worker,
                                    struct tg_str project, int32_t day)
 {
-    struct index_key k;
+    struct tg_index_key k;
     const json_t *bucket;
     json_t *row;
     size_t i;
     int32_t from;
 
-    if (!make_key(&k, tg_str_of("assignment"), worker, project)) {
+    if (!tg_index_key_make(&k, tg_str_of("assignment"), worker, project)) {
         return NULL;
     }
-    bucket = json_object_getn(m->index, k.text, k.len);
+    bucket = json_object_getn(m->base->index, k.text, k.len);
     json_array_foreach((json_t *)bucket, i, row)
     {
         if (holds(row, day, &from)) {
@@ -399,24 +470,24 @@ static const json_t *span_of(const struct tg_spans *spans, struct tg_str legal_e
 
 const json_t *tg_master_period(const struct tg_master *m, struct tg_str legal_entity, int32_t day)
 {
-    return span_of(&m->calendar.periods, legal_entity, day);
+    return span_of(&m->base->calendar.periods, legal_entity, day);
 }
 
 const json_t *tg_master_pay_cycle(const struct tg_master *m, struct tg_str legal_entity,
                                   int32_t day)
 {
-    return span_of(&m->calendar.pay_cycles, legal_entity, day);
+    return span_of(&m->base->calendar.pay_cycles, legal_entity, day);
 }
 
 const char *tg_master_closed_periods(const struct tg_master *m)
 {
-    return m->calendar.closed_periods;
+    return m->base->calendar.closed_periods;
 }
 
 const json_t *tg_master_next_open_period(const struct tg_master *m, struct tg_str legal_entity,
                                          int32_t day)
 {
-    const struct tg_spans *spans = &m->calendar.periods;
+    const struct tg_spans *spans = &m->base->calendar.periods;
 
     for (size_t i = 0; i < spans->count; i++) {
         const struct tg_span *s = &spans->items[i];

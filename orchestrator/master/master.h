@@ -4,8 +4,10 @@
  * sources call a piece of work (project maps).
  *
  * Loaded whole from a JSON file (and the YAML files beside it) or not at all; a change makes a new
- * snapshot. Readers hold a reference; the last release frees (atomic count). All look-ups are by
- * hash, effective-dated by a day, and return borrowed JSON valid while the reference is held.
+ * snapshot. What events have said since (live.h) lies over the file: such a row has its values from
+ * a day on, so look-ups may name the day. Readers hold a reference; the last release frees (atomic
+ * count). All look-ups are by hash, effective-dated by a day, and return borrowed JSON valid while
+ * the reference is held.
  *
  * File: { "version": "...", "workers": [...], "projects": [...], "assignments": [...],
  *         "labor_categories": [...], "cost_centers": [...], "legal_entities": [...] }
@@ -28,10 +30,16 @@ struct tg_master_map_file {
 
 struct tg_master_files {
     const char *master;
-    const char *calendar; /* NULL: no periods, no pay cycles */
+    const char *calendar;  /* NULL: no periods, no pay cycles */
+    const char *ownership; /* NULL: the file owns everything */
     const struct tg_master_map_file *maps;
     size_t map_count;
+    const char *const *sources; /* who may own an attribute; NULL: anyone */
+    size_t source_count;
 };
+
+/* The owner of what no source owns. */
+#define TG_OWNER_FILE "file"
 
 struct tg_master *tg_master_load(const struct tg_master_files *files, struct tg_error *err);
 /* The files that tallygate.yaml names for the tenant; they agree with what it says there. */
@@ -39,8 +47,9 @@ struct tg_master *tg_master_load_tenant(const struct tg_config_tenant *t, struct
 struct tg_master *tg_master_ref(struct tg_master *m);
 void tg_master_unref(struct tg_master *m); /* NULL is fine */
 
-/* "version" of the file, "+", first 8 hex digits of SHA-256 over all files: recorded on every
- * object, since all of them decide. */
+/* "version" of the file, "+", first 8 hex digits of SHA-256 over all files, and "+m57" when events
+ * up to row 57 of the journal's master table lie over them: recorded on every object, since all of
+ * them decide. */
 const char *tg_master_version(const struct tg_master *m);
 
 /*
@@ -50,6 +59,12 @@ const char *tg_master_version(const struct tg_master *m);
  */
 const json_t *tg_master_find(const struct tg_master *m, struct tg_str kind, struct tg_str key,
                              struct tg_str source);
+/* As it is on that day; tg_master_find gives the values of the latest day anything is said of. */
+const json_t *tg_master_find_on(const struct tg_master *m, struct tg_str kind, struct tg_str key,
+                                struct tg_str source, int32_t day);
+
+/* The source that may set an attribute of a kind by events, or TG_OWNER_FILE. */
+const char *tg_master_owner(const struct tg_master *m, const char *kind, const char *attribute);
 
 /* Assignment in force on that day; NULL: none. */
 const json_t *tg_master_assignment(const struct tg_master *m, struct tg_str worker,

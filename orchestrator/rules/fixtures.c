@@ -11,9 +11,10 @@
  *
  * or "expected": {"error": "part of the message"}; a decoder's violations are its "objects".
  * "about" may say in words what it shows. ctx may give tenant, source, today and destinations; the
- * master data is fixtures/master.json with fixtures/calendar.yaml, or fixtures/calendar.NAME.yaml
- * when the input says "calendar": "NAME", and fixtures/project_map.yaml as the map of the source
- * jira. A rule file without fixtures fails.
+ * master data is fixtures/master.json with fixtures/ownership.yaml and fixtures/calendar.yaml, or
+ * fixtures/calendar.NAME.yaml when the input says "calendar": "NAME", and fixtures/project_map.yaml
+ * as the map of the source jira; ctx.change of master data follows from all that. A rule file
+ * without fixtures fails.
  */
 #include <dirent.h>
 #include <stdio.h>
@@ -22,6 +23,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "master/change.h"
 #include "rules/internal.h"
 #include "rules/scripts.h"
 
@@ -79,9 +81,10 @@ static const char *fixture_file(const struct tester *t, const char *name, struct
 static int load_master(const struct tester *t, const char *name, struct tg_master **out,
                        struct tg_error *err)
 {
-    struct path master, calendar, map, calendar_name;
+    struct path master, calendar, ownership, map, calendar_name;
     struct tg_master_map_file maps[] = {{"jira", fixture_file(t, "project_map.yaml", &map)}};
     struct tg_master_files files = {.master = fixture_file(t, "master.json", &master),
+                                    .ownership = fixture_file(t, "ownership.yaml", &ownership),
                                     .maps = maps,
                                     .map_count = maps[0].path != NULL ? 1 : 0};
 
@@ -189,7 +192,7 @@ static json_t *answer_of(struct tester *t, const struct suite *s, const char *fi
 {
     const json_t *ctx_in = json_object_get(input, "ctx");
     const json_t *named = json_object_get(ctx_in, "destinations");
-    json_t *usual = json_pack("[s, s]", "erp", "payroll"), *answer = NULL;
+    json_t *usual = json_pack("[s, s]", "erp", "payroll"), *answer = NULL, *change = NULL;
     struct tg_rules_ctx ctx = {.tenant = text_or(ctx_in, "tenant", "acme"),
                                .source = text_or(ctx_in, "source", "psa"),
                                .today = text_or(ctx_in, "today", "2026-11-20"),
@@ -197,6 +200,10 @@ static json_t *answer_of(struct tester *t, const struct suite *s, const char *fi
     char name[TG_RULE_PATH_MAX_BYTES];
     const json_t *object = json_object_get(input, "object");
 
+    if (t->master != NULL && tg_change_is_kind(text_or(object, "kind", ""))) {
+        change = tg_change_make(t->master, object, ctx.source);
+        ctx.change = change;
+    }
     if (usual == NULL || !stem_of(s, file, name, sizeof(name))) {
         tg_error_set(err, "out of memory");
     } else if (strcmp(s->answer, "result") == 0) {
@@ -214,6 +221,7 @@ static json_t *answer_of(struct tester *t, const struct suite *s, const char *fi
         answer = tg_rules_plan(t->rules, object, t->master, &ctx, err);
     }
     json_decref(usual);
+    json_decref(change);
     return answer;
 }
 

@@ -1,8 +1,8 @@
 /*
  * master_lua.c: the master data as a rule sees it: look-ups that give copies.
  *
- *   master:find(kind, key [, source])   master:assignment(worker, project, date)
- *   master:period(legal_entity, date)   master:pay_cycle(legal_entity, date)
+ *   master:find(kind, key [, source [, date]])    master:assignment(worker, project, date)
+ *   master:period(legal_entity, date)             master:pay_cycle(legal_entity, date)
  *   master:next_open_period(legal_entity, date)   master:closed_periods()
  *   master:mapped(source, list, key)              master:in_force(list, date [, state])
  *
@@ -52,7 +52,10 @@ static int find(lua_State *L)
 {
     const struct tg_master *m = snapshot(L);
 
-    tg_json_push(L, tg_master_find(m, text_at(L, 2), text_at(L, 3), text_or_none(L, 4)));
+    const struct tg_str kind = text_at(L, 2), key = text_at(L, 3), source = text_or_none(L, 4);
+
+    tg_json_push(L, lua_isnoneornil(L, 5) ? tg_master_find(m, kind, key, source)
+                                          : tg_master_find_on(m, kind, key, source, day_at(L, 5)));
     return 1;
 }
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/codec.h"
+#include "master/change.h"
 
 #define DAY_BYTES 10 /* YYYY-MM-DD of an RFC 3339 time */
 
@@ -21,7 +22,8 @@ static const struct reference {
     const char *kind, *field, *master_kind;
 } references[] = {{"time_entry", "worker", "worker"},
                   {"time_entry", "project", "project"},
-                  {"time_entry", "approved_by", "worker"}};
+                  {"time_entry", "approved_by", "worker"},
+                  {"worker", "worker", "worker"}};
 
 /* A message may have been cut inside a character: then every byte beyond ASCII becomes `?`. */
 static json_t *safe_text(const char *s)
@@ -248,6 +250,25 @@ static void check(struct run *r)
     json_decref(list);
 }
 
+/* Master data: what the source owns of it, before the rules see it. */
+static void look_at_change(struct run *r)
+{
+    if (!tg_change_is_kind(r->out->object_kind)) {
+        return;
+    }
+    r->out->change = tg_change_make(r->in->master, r->out->object, r->ctx.source);
+    r->ctx.change = r->out->change;
+    if (r->out->change == NULL) {
+        r->no_memory = true;
+    } else if (json_integer_value(json_object_get(r->out->change, "days")) >= TG_MASTER_DAYS_MAX) {
+        struct tg_error err;
+
+        tg_error_set(&err, "the %.64s changes on %d days already; send it under a new identifier",
+                     r->out->object_kind, TG_MASTER_DAYS_MAX);
+        violate(r, "worker_invalid", "effective_from", err.text);
+    }
+}
+
 static void plan(struct run *r)
 {
     struct tg_error err = {""};
@@ -304,9 +325,12 @@ static void run_all(struct run *r)
     }
     if (is_clean(r) && !r->out->withdrawn) {
         resolve(r);
-        check(r);
+        look_at_change(r);
     }
     if (is_clean(r) && !r->out->withdrawn) {
+        check(r);
+    }
+    if (is_clean(r) && !r->out->withdrawn && r->out->change == NULL) {
         plan(r);
     }
     if (!is_clean(r)) {
@@ -351,6 +375,7 @@ void tg_pipeline_clear(struct tg_pipeline_result *r)
     json_decref(r->object);
     json_decref(r->violations);
     json_decref(r->postings);
+    json_decref(r->change);
     memset(r, 0, sizeof(*r));
 }
 

@@ -35,6 +35,7 @@ struct tg_pipeline_result {
     json_t *violations;
     json_t *postings; /* array as tg_rules_plan; empty unless valid, and for a withdrawal */
     bool withdrawn;   /* the object says that it is no more (member `withdrawn`) */
+    json_t *change;   /* of master data (master/change.h), which owes no postings; else NULL */
     char object_kind[TG_SOURCE_NAME_MAX_BYTES + 1];
     char object_id[TG_CE_ATTRIBUTE_MAX_BYTES + 1];
     int64_t object_version;

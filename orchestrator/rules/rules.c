@@ -55,7 +55,7 @@ const struct tg_bundle *tg_rules_bundle(const struct tg_rules *r)
 
 static void push_ctx(lua_State *L, const struct tg_rules_ctx *ctx)
 {
-    lua_createtable(L, 0, 4);
+    lua_createtable(L, 0, 5);
     lua_pushstring(L, ctx->tenant);
     lua_setfield(L, -2, "tenant");
     lua_pushstring(L, ctx->source);
@@ -64,6 +64,8 @@ static void push_ctx(lua_State *L, const struct tg_rules_ctx *ctx)
     lua_setfield(L, -2, "today");
     tg_json_push(L, ctx->destinations);
     lua_setfield(L, -2, "destinations");
+    tg_json_push(L, ctx->change);
+    lua_setfield(L, -2, "change");
 }
 
 static int call_body(lua_State *L)

@@ -39,6 +39,7 @@ struct tg_rules_ctx {
     const char *source;         /* configured name, "psa" */
     const char *today;          /* YYYY-MM-DD, from the event's received_at: rules have no clock */
     const json_t *destinations; /* array of destination names of the tenant */
+    const json_t *change;       /* of master data (master/change.h); NULL: the object is none */
 };
 
 /*

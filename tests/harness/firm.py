@@ -31,6 +31,8 @@ tenants:
     sources:
       psa: {{ decoder: canonical, uri: "urn:acme:psa", clients: [ "hook:psa", svc-psa, trial-app ] }}
       jira: {{ decoder: jira, uri: "urn:acme:jira", project_map: {d}/jira.yaml }}
+      hr:   {{ decoder: canonical, uri: "urn:acme:hr" }}
+    ownership: {root}/conf/ownership.yaml
     master:   {d}/master.json
     calendar: {d}/calendar.yaml
     destinations:
@@ -50,11 +52,13 @@ class Firm:
         self.port = stack.free_port()
         self.base = f"http://127.0.0.1:{self.port}"
         self.secret, self.jira_secret = sign.new_secret(), sign.new_text_secret()
+        self.hr_secret = sign.new_secret()
         self.issuer = sign.Issuer(iss="https://idp.demo.example", keys=[sign.Key("ES256", "k1")])
         (self.dir / "keys").mkdir()
         self.issuer.write(self.dir / "keys/demo.jwks")
         (self.redis.secrets / "webhooks").write_text(f"acme psa {self.secret}\n"
-                                                     f"acme jira {self.jira_secret}\n")
+                                                     f"acme jira {self.jira_secret}\n"
+                                                     f"acme hr {self.hr_secret}\n")
         self.master = week.master()
         self.write_master()
         self.write_project_map({"10101": ("P-101", "T-1"), "10102": ("P-102", "T-2")})
@@ -147,12 +151,19 @@ class Firm:
                 "hours": "1.25", "approved_by": "W-001",
                 "approved_at": "2026-11-20T17:00:00Z"} | kw
 
-    def hook(self, client, data, event_id=None, msg_id=None, **attrs):
+    def hook(self, client, data, event_id=None, msg_id=None, source="psa", **attrs):
         event_id = event_id or f"evt-{data['id']}-{data.get('version', 1)}"
-        body = sign.cloudevent(event_id, data, **attrs)
-        headers = sign.webhook_headers(self.secret, msg_id or f"msg-{event_id}", body)
+        body = sign.cloudevent(event_id, data, source=f"urn:acme:{source}", **attrs)
+        secret = {"psa": self.secret, "hr": self.hr_secret}[source]
+        headers = sign.webhook_headers(secret, msg_id or f"msg-{event_id}", body)
         headers["Content-Type"] = "application/cloudevents+json"
-        return client.post("/hooks/acme/psa", content=body, headers=headers)
+        return client.post(f"/hooks/acme/{source}", content=body, headers=headers)
+
+    def hr(self, client, worker, version, day, **attributes):
+        """A worker's change, as HR sends one."""
+        return self.hook(client, {"id": worker, "version": version, "effective_from": day,
+                                  "changed_at": "2026-11-20T17:00:00Z", **attributes}, source="hr",
+                         type_="com.tallygate.worker.changed.v1")
 
     def jira(self, client, event, **kw):
         """event: what tests.harness.jira.worklog makes."""

@@ -41,6 +41,8 @@ static struct tg_catalogue *catalogue;
 static struct tg_bundle *bundle;
 static struct tg_rules *rules;
 static struct tg_master *master;
+static struct tg_live *live;
+static bool live_changed;
 
 struct rig {
     struct jt *journal;
@@ -118,7 +120,7 @@ static void start(struct rig *g)
                                   .journal = g->journal->journal,
                                   .config = &config,
                                   .pipeline = &g->pipeline,
-                                  .masters = &master,
+                                  .lives = &live,
                                   .fatal = on_fatal};
     struct tg_error err = {""};
 
@@ -534,7 +536,8 @@ static int open_all(void **state)
         (catalogue = tg_catalogue_load("conf/catalogue.yaml", &err)) != NULL &&
         (bundle = tg_bundle_load("lua_rules", &err)) != NULL &&
         (rules = tg_rules_new(bundle, &err)) != NULL &&
-        (master = tg_master_load(&files, &err)) != NULL) {
+        (master = tg_master_load(&files, &err)) != NULL &&
+        (live = tg_live_new(master, &live_changed)) != NULL) {
         return 0;
     }
     (void)fprintf(stderr, "%s\n", err.text);
@@ -544,6 +547,7 @@ static int open_all(void **state)
 static int close_all(void **state)
 {
     (void)state;
+    tg_live_free(live);
     tg_master_unref(master);
     tg_rules_free(rules);
     tg_bundle_unref(bundle);
