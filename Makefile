@@ -72,8 +72,26 @@ deps:
 
 # ---- build ----
 
-build: $(MODULE) build/tallygate compile_commands.json
+build: $(MODULE) build/tallygate shell-files compile_commands.json
 	@echo "build: ok ($(MODULE), build/tallygate)"
+
+# What follows from the command table: man page (by way of docs/reference/cli.md) and completions.
+SHELL_FILES := build/shell/tallygate.1 build/shell/tallygate.bash build/shell/_tallygate
+build/shell/tallygate.1: docs/man.py docs/reference/cli.md build/tallygate
+	@mkdir -p $(@D)
+	@echo "  gen  $@"
+	@$(PYTHON) docs/man.py "$$(build/tallygate --version | cut -d' ' -f2)" > $@
+build/shell/tallygate.bash: build/tallygate
+	@mkdir -p $(@D)
+	@echo "  gen  $@"
+	@build/tallygate completion bash > $@
+build/shell/_tallygate: build/tallygate
+	@mkdir -p $(@D)
+	@echo "  gen  $@"
+	@build/tallygate completion zsh > $@
+
+.PHONY: shell-files
+shell-files: $(SHELL_FILES)
 
 asan:
 	@$(MAKE) --no-print-directory V=asan build/asan/tallygate unit-bins build/asan/sim
@@ -198,10 +216,16 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 install: build
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/tallygate \
-		$(DESTDIR)$(PREFIX)/share/tallygate
+		$(DESTDIR)$(PREFIX)/share/tallygate $(DESTDIR)$(PREFIX)/share/man/man1 \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+		$(DESTDIR)$(PREFIX)/share/zsh/site-functions
 	install -m 755 build/tallygate $(DESTDIR)$(PREFIX)/bin/
 	install -m 644 $(MODULE) $(DESTDIR)$(PREFIX)/lib/tallygate/
 	cp -r conf lua_rules docs $(DESTDIR)$(PREFIX)/share/tallygate/
+	install -m 644 build/shell/tallygate.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 644 build/shell/tallygate.bash \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/tallygate
+	install -m 644 build/shell/_tallygate $(DESTDIR)$(PREFIX)/share/zsh/site-functions/
 	@echo "install: ok ($(DESTDIR)$(PREFIX))"
 
 clean:

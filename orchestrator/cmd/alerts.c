@@ -6,22 +6,28 @@
 #include "alert/alert.h"
 #include "cmd/cmd.h"
 #include "cmd/config.h"
+#include "cmd/out.h"
 
 #define COMMAND "alerts"
 
 static void on_said(void *arg, const char *channel, bool ok, const char *why)
 {
-    (void)arg;
-    if (ok) {
+    json_t *rows = arg; /* with --json */
+
+    if (rows != NULL) {
+        (void)json_array_append_new(rows, json_pack("{s:s, s:b, s:s?}", "channel", channel,
+                                                    "delivered", ok, "message", ok ? NULL : why));
+    } else if (ok) {
         printf("%-9s delivered\n", channel);
     } else {
         printf("%-9s NOT delivered: %s\n", channel, why);
     }
 }
 
-static int run(const char *path)
+static int run(const char *path, bool json)
 {
     struct tg_error err = {""};
+    json_t *rows = NULL;
     struct tg_config *config = tg_config_load(path, &err);
     int rc;
 
@@ -33,19 +39,26 @@ static int run(const char *path)
         tg_config_free(config);
         return rc;
     }
-    rc = tg_alerts_test(config, TG_VERSION, on_said, NULL, &err);
+    rows = json ? json_array() : NULL;
+    rc = tg_alerts_test(config, TG_VERSION, on_said, rows, &err);
     tg_config_free(config);
     if (rc < 0) {
+        json_decref(rows);
         return tg_cmd_failed(COMMAND, "%s", err.text);
     }
-    printf("alerts: %s\n", rc == 0 ? "ok" : "not every channel works");
+    if (json && tg_out_json(COMMAND, json_pack("{s:o}", "channels", rows)) != TG_EXIT_OK) {
+        return TG_EXIT_FAILED;
+    }
+    fprintf(tg_out_last(json), "alerts: %s\n", rc == 0 ? "ok" : "not every channel works");
     return rc == 0 ? TG_EXIT_OK : TG_EXIT_FAILED;
 }
 
 int tg_cmd_alerts(int argc, char **argv)
 {
     static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                            {"json", no_argument, NULL, 'j'},
                                             {NULL, 0, NULL, 0}};
+    bool json = false;
     const char *path = TG_CONFIG_DEFAULT_PATH;
     int c;
 
@@ -60,12 +73,15 @@ int tg_cmd_alerts(int argc, char **argv)
     }
     tg_cmd_getopt_reset();
     while ((c = getopt_long(argc - 1, argv + 1, "c:", options, NULL)) != -1) {
-        if (c != 'c') {
+        if (c == 'c') {
+            path = optarg;
+        } else if (c == 'j') {
+            json = true;
+        } else {
             return tg_cmd_usage_error(COMMAND, "`%s` is not understood", argv[optind]);
         }
-        path = optarg;
     }
     return optind + 1 < argc
                ? tg_cmd_usage_error(COMMAND, "`%s` is not understood", argv[optind + 1])
-               : run(path);
+               : run(path, json);
 }

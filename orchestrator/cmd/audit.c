@@ -16,6 +16,7 @@
 #include "cmd/cmd.h"
 #include "cmd/config.h"
 #include "cmd/files.h"
+#include "cmd/out.h"
 #include "cmd/token.h"
 #include "common/codec.h"
 
@@ -38,23 +39,18 @@ static void hash_text(const unsigned char hash[TG_SHA256_BYTES], char out[HASH_T
 static int print_report_json(const struct tg_audit_report *report, bool intact)
 {
     char head[HASH_TEXT_BYTES];
-    json_t *json;
-    char *text;
+    int rc;
 
     hash_text(report->head, head);
-    json = json_pack("{s:b, s:I, s:s, s:I, s:o, s:s?}", "intact", intact, "rows",
-                     (json_int_t)report->rows, "head", head, "checkpoints",
-                     (json_int_t)report->checkpoints, "bad_seq",
-                     intact ? json_null() : json_integer(report->bad_seq), "reason",
-                     intact ? NULL : report->reason);
-    text = json != NULL ? json_dumps(json, JSON_INDENT(2)) : NULL;
-    json_decref(json);
-    if (text == NULL) {
-        return tg_cmd_failed(COMMAND, "out of memory");
+    rc = tg_out_json(COMMAND, json_pack("{s:b, s:I, s:s, s:I, s:o, s:s?}", "intact", intact, "rows",
+                                        (json_int_t)report->rows, "head", head, "checkpoints",
+                                        (json_int_t)report->checkpoints, "bad_seq",
+                                        intact ? json_null() : json_integer(report->bad_seq),
+                                        "reason", intact ? NULL : report->reason));
+    if (rc == TG_EXIT_OK) {
+        fprintf(tg_out_last(true), "audit: %s\n", intact ? "ok" : "BROKEN");
     }
-    printf("%s\n", text);
-    free(text);
-    return intact ? TG_EXIT_OK : TG_EXIT_FAILED;
+    return intact ? rc : TG_EXIT_FAILED;
 }
 
 static int print_report(const struct tg_audit_report *report, bool intact)

@@ -17,6 +17,7 @@
 #include "cmd/cmd.h"
 #include "cmd/config.h"
 #include "cmd/files.h"
+#include "cmd/out.h"
 #include "cmd/token.h"
 #include "common/codec.h"
 
@@ -84,19 +85,6 @@ static void size_text(int64_t bytes, char out[SIZE_TEXT_BYTES])
                    units[unit]);
 }
 
-static int print_json(const struct options *o, json_t *json)
-{
-    char *text = json != NULL ? json_dumps(json, JSON_INDENT(2)) : NULL;
-
-    json_decref(json);
-    if (text == NULL) {
-        return tg_cmd_failed(o->name, "out of memory");
-    }
-    printf("%s\n", text);
-    free(text);
-    return TG_EXIT_OK;
-}
-
 static json_t *report_json(const struct tg_backup_report *b)
 {
     char head[HASH_TEXT_BYTES], made[TG_RFC3339_BYTES];
@@ -142,13 +130,13 @@ static int backup(const struct options *o, const struct tg_config *config)
         if (json != NULL) {
             (void)json_object_set_new(json, "path", json_string(o->path));
         }
-        if (print_json(o, json) != TG_EXIT_OK) {
+        if (tg_out_json(o->name, json) != TG_EXIT_OK) {
             return TG_EXIT_FAILED;
         }
     } else {
         print_report(&report);
     }
-    fprintf(o->json ? stderr : stdout, "backup: ok (%s, verified)\n", o->path);
+    fprintf(tg_out_last(o->json), "backup: ok (%s, verified)\n", o->path);
     return TG_EXIT_OK;
 }
 
@@ -158,7 +146,7 @@ static void on_finding(void *arg, const char *what)
 {
     const struct options *o = arg;
 
-    fprintf(o->json ? stderr : stdout, "finding: %s\n", what);
+    fprintf(tg_out_last(o->json), "finding: %s\n", what);
 }
 
 /* The key of the checkpoints, when there are any to hold against the backup. 0 or -1. */
@@ -186,7 +174,7 @@ static int restore_json(const struct options *o, const struct tg_restore_report 
                   "checkpoints_set_aside", (int)r->checkpoints_aside, "checkpoints_dir",
                   r->checkpoints_aside_dir[0] != '\0' ? r->checkpoints_aside_dir : NULL);
 
-    return print_json(o, json);
+    return tg_out_json(o->name, json);
 }
 
 static void print_restore(const struct tg_restore_report *r)
@@ -240,8 +228,8 @@ static int restore(const struct options *o, const struct tg_config *config)
     } else {
         print_restore(&report);
     }
-    fprintf(o->json ? stderr : stdout, "restore: ok (%s is now what %s holds)\n",
-            config->journal.path, o->path);
+    fprintf(tg_out_last(o->json), "restore: ok (%s is now what %s holds)\n", config->journal.path,
+            o->path);
     return TG_EXIT_OK;
 }
 
@@ -270,8 +258,8 @@ static int backup_name(const struct options *o, const char *journal, int schema,
 static int migrate_said(const struct options *o, int from, int to, const char *kept,
                         const char *what)
 {
-    if (o->json && print_json(o, json_pack("{s:i, s:i, s:s?, s:s}", "from", from, "to", to,
-                                           "backup", kept, "result", what)) != TG_EXIT_OK) {
+    if (o->json && tg_out_json(o->name, json_pack("{s:i, s:i, s:s?, s:s}", "from", from, "to", to,
+                                                  "backup", kept, "result", what)) != TG_EXIT_OK) {
         return TG_EXIT_FAILED;
     }
     if (!o->json) {
@@ -280,7 +268,7 @@ static int migrate_said(const struct options *o, int from, int to, const char *k
             printf("backup       %s\n", kept);
         }
     }
-    fprintf(o->json ? stderr : stdout, "migrate: %s\n", what);
+    fprintf(tg_out_last(o->json), "migrate: %s\n", what);
     return TG_EXIT_OK;
 }
 

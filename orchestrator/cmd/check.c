@@ -13,6 +13,7 @@
 #include "cmd/agree.h"
 #include "cmd/cmd.h"
 #include "cmd/config.h"
+#include "cmd/out.h"
 #include "cmd/probe.h"
 #include "journal/journal.h"
 #include "master/catalogue.h"
@@ -20,6 +21,7 @@
 #include "rules/schema.h"
 
 #define COMMAND "check"
+#define LINE_BYTES 8192 /* of one finding */
 #define TIME_ENTRY_EVENT "com.tallygate.time_entry.approved.v1"
 #define TIME_ENTRY_OBJECT "canonical/time_entry"
 #define WITHDRAWAL_EVENT "com.tallygate.time_entry.withdrawn.v1"
@@ -28,18 +30,40 @@
 struct check {
     const struct tg_config *config;
     size_t findings;
+    json_t *good, *found; /* with --json: the lines */
 };
+
+static void line(json_t *list, const char *lead, const char *fmt, va_list args)
+{
+    char text[LINE_BYTES];
+
+    if (vsnprintf(text, sizeof(text), fmt, args) < 0) {
+        text[0] = '\0';
+    }
+    if (list != NULL) {
+        (void)json_array_append_new(list, json_string(text));
+    } else {
+        printf("%s: %s\n", lead, text);
+    }
+}
 
 static __attribute__((format(printf, 2, 3))) void finding(struct check *k, const char *fmt, ...)
 {
     va_list args;
 
     k->findings++;
-    printf("finding: ");
     va_start(args, fmt);
-    vprintf(fmt, args);
+    line(k->found, "finding", fmt, args);
     va_end(args);
-    printf("\n");
+}
+
+static __attribute__((format(printf, 2, 3))) void good(struct check *k, const char *fmt, ...)
+{
+    va_list args;
+
+    va_start(args, fmt);
+    line(k->good, "ok", fmt, args);
+    va_end(args);
 }
 
 static void check_catalogue(struct check *k)
@@ -51,7 +75,7 @@ static void check_catalogue(struct check *k)
         finding(k, "catalogue: %s", err.text);
         return;
     }
-    printf("ok: catalogue %s: %zu codes\n", k->config->catalogue, tg_catalogue_count(c));
+    good(k, "catalogue %s: %zu codes", k->config->catalogue, tg_catalogue_count(c));
     tg_catalogue_free(c);
 }
 
@@ -74,7 +98,7 @@ static void check_schemas(struct check *k)
         }
     }
     if (missing == 0) {
-        printf("ok: schemas %s\n", k->config->schemas);
+        good(k, "schemas %s", k->config->schemas);
     }
     tg_schemas_free(s);
 }
@@ -108,7 +132,7 @@ static void check_fixtures(struct check *k)
     if (failed < 0) {
         finding(k, "rules: fixtures: %s", err.text);
     } else if (failed == 0) {
-        printf("ok: rules %s: %zu fixtures pass\n", k->config->rules.path, f.count);
+        good(k, "rules %s: %zu fixtures pass", k->config->rules.path, f.count);
     }
 }
 
@@ -126,7 +150,7 @@ static void check_connectors(struct check *k, struct tg_bundle *bundle)
     if (count < 0) {
         finding(k, "%s", err.text);
     } else if (count > 0 && k->findings == before) {
-        printf("ok: %d destinations with a script would open\n", count);
+        good(k, "%d destinations with a script would open", count);
     }
 }
 
@@ -139,7 +163,7 @@ static void check_rules(struct check *k)
     if (rules == NULL) {
         finding(k, "rules: %s", err.text);
     } else {
-        printf("ok: rules %s: sha256 %.16s\n", k->config->rules.path, tg_bundle_sha256(bundle));
+        good(k, "rules %s: sha256 %.16s", k->config->rules.path, tg_bundle_sha256(bundle));
         if (tg_agree(k->config, rules, on_disagreement, k, &err) < 0) {
             finding(k, "%s", err.text);
         }
@@ -163,7 +187,7 @@ static void check_masters(struct check *k)
             finding(k, "tenant %s: %s", t->id, err.text);
             continue;
         }
-        printf("ok: tenant %s: master data %s\n", t->id, tg_master_version(m));
+        good(k, "tenant %s: master data %s", t->id, tg_master_version(m));
         tg_master_unref(m);
     }
 }
@@ -217,7 +241,7 @@ static void check_journal(struct check *k)
     if (found < 0) {
         finding(k, "journal: %s", err.text);
     } else if (found == 0) {
-        printf("ok: journal %s: id %s\n", k->config->journal.path, id);
+        good(k, "journal %s: id %s", k->config->journal.path, id);
     }
     if (tg_reader_destinations(r, on_destination, k, &err) != 0) {
         finding(k, "journal: %s", err.text);
@@ -225,17 +249,35 @@ static void check_journal(struct check *k)
     tg_reader_close(r);
 }
 
-static int run(const char *path, bool with_journal)
+/* The lines of --json, and the one that says the result. */
+static int say(struct check *k, bool with_journal, bool json)
+{
+    if (json &&
+        tg_out_json(COMMAND, json_pack("{s:b, s:o, s:o}", "ok", k->findings == 0, "findings",
+                                       k->found, "good", k->good)) != TG_EXIT_OK) {
+        return TG_EXIT_FAILED;
+    }
+    if (k->findings > 0) {
+        fprintf(tg_out_last(json), "check: %zu findings\n", k->findings);
+        return TG_EXIT_FAILED;
+    }
+    fprintf(tg_out_last(json), "check: ok%s\n",
+            with_journal ? "" : " (the journal is looked at with --journal)");
+    return TG_EXIT_OK;
+}
+
+static int run(const char *path, bool with_journal, bool json)
 {
     struct tg_error err = {""};
     struct tg_config *config = tg_config_load(path, &err);
-    struct check k = {.config = config};
+    struct check k = {
+        .config = config, .good = json ? json_array() : NULL, .found = json ? json_array() : NULL};
 
     if (config == NULL) {
         finding(&k, "%s", err.text);
     } else {
-        printf("ok: configuration %s: %zu tenants, %zu destinations\n", path, config->tenant_count,
-               config->destination_count);
+        good(&k, "configuration %s: %zu tenants, %zu destinations", path, config->tenant_count,
+             config->destination_count);
         check_catalogue(&k);
         check_schemas(&k);
         check_rules(&k);
@@ -251,19 +293,26 @@ static int run(const char *path, bool with_journal)
         }
         tg_config_free(config);
     }
-    if (k.findings > 0) {
-        printf("check: %zu findings\n", k.findings);
-        return TG_EXIT_FAILED;
-    }
-    printf("check: ok%s\n", with_journal ? "" : " (the journal is looked at with --journal)");
-    return TG_EXIT_OK;
+    return say(&k, with_journal, json);
 }
+
+struct keys {
+    size_t count;
+    json_t *rows; /* with --json */
+};
 
 static void print_key(void *arg, const struct tg_config_key_doc *key)
 {
-    size_t *count = arg;
+    struct keys *k = arg;
 
-    (*count)++;
+    k->count++;
+    if (k->rows != NULL) {
+        (void)json_array_append_new(
+            k->rows, json_pack("{s:s, s:s, s:b, s:s?, s:s, s:s}", "key", key->path, "kind",
+                               key->kind, "required", key->required, "default", key->fallback,
+                               "accepted", key->accepted, "meaning", key->help));
+        return;
+    }
     printf("| `%s` | %s | %s | %s | %s |\n", key->path, key->kind,
            key->required           ? "required"
            : key->fallback != NULL ? key->fallback
@@ -271,27 +320,30 @@ static void print_key(void *arg, const struct tg_config_key_doc *key)
            key->accepted, key->help);
 }
 
-static int print_keys(void)
+static int print_keys(bool json)
 {
-    size_t count = 0;
+    struct keys k = {.rows = json ? json_array() : NULL};
 
-    printf("| key | kind | default | accepted | meaning |\n|---|---|---|---|---|\n");
-    tg_config_keys(print_key, &count);
-    printf("check: %zu keys\n", count);
+    if (!json) {
+        printf("| key | kind | default | accepted | meaning |\n|---|---|---|---|---|\n");
+    }
+    tg_config_keys(print_key, &k);
+    if (json && tg_out_json(COMMAND, json_pack("{s:o}", "keys", k.rows)) != TG_EXIT_OK) {
+        return TG_EXIT_FAILED;
+    }
+    fprintf(tg_out_last(json), "check: %zu keys\n", k.count);
     return TG_EXIT_OK;
 }
 
 int tg_cmd_check(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"journal", no_argument, NULL, 'j'},
-        {"keys", no_argument, NULL, 'k'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+        {"config", required_argument, NULL, 'c'}, {"journal", no_argument, NULL, 'j'},
+        {"keys", no_argument, NULL, 'k'},         {"json", no_argument, NULL, 'J'},
+        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
     };
     const char *path = TG_CONFIG_DEFAULT_PATH;
-    bool with_journal = false, keys = false;
+    bool with_journal = false, keys = false, json = false;
     int c;
 
     tg_cmd_getopt_reset();
@@ -306,6 +358,9 @@ int tg_cmd_check(int argc, char **argv)
         case 'k':
             keys = true;
             break;
+        case 'J':
+            json = true;
+            break;
         case 'h':
             return tg_cmd_help(COMMAND);
         default:
@@ -315,5 +370,5 @@ int tg_cmd_check(int argc, char **argv)
     if (optind < argc) {
         return tg_cmd_usage_error(COMMAND, "`%s` is not understood", argv[optind]);
     }
-    return keys ? print_keys() : run(path, with_journal);
+    return keys ? print_keys(json) : run(path, with_journal, json);
 }

@@ -60,6 +60,7 @@ int tg_cmd_destinations(int argc, char **argv);
 int tg_cmd_audit(int argc, char **argv);
 int tg_cmd_rules(int argc, char **argv);
 int tg_cmd_health(int argc, char **argv);
+int tg_cmd_completion(int argc, char **argv);
 int tg_cmd_alerts(int argc, char **argv);
 int tg_cmd_events(int argc, char **argv);
 int tg_cmd_backup(int argc, char **argv);

@@ -11,8 +11,8 @@ static const struct tg_command commands[] = {
     {"serve", "run the orchestrator: stream to journal to destinations, and the API",
      "serve [-c FILE]\n", tg_cmd_serve},
     {"check", "check configuration, rules, schemas, catalogue and master data",
-     "check [-c FILE] [--journal]\n"
-     "check --keys\n",
+     "check [-c FILE] [--journal] [--json]\n"
+     "check --keys [--json]\n",
      tg_cmd_check},
     {"token", "make keys and tokens for demos and tests",
      "token keys --out DIR [--name NAME] [--alg RS256|ES256|EdDSA] [--kid ID] [--force]\n"
@@ -25,7 +25,8 @@ static const struct tg_command commands[] = {
      "events show --object KIND/ID [-c FILE] [--tenant TENANT] [--source SOURCE] [--json]\n",
      tg_cmd_events},
     {"exceptions", "list and show open items that need a person",
-     "exceptions list [-c FILE] [--tenant TENANT] [--state STATE] [--json]\n"
+     "exceptions list [-c FILE] [--tenant TENANT] [--json]\n"
+     "           [--state open|assigned|replayed|edited|discarded|auto_closed]\n"
      "exceptions show [-c FILE] [--tenant TENANT] [--json] ID\n",
      tg_cmd_exceptions},
     {"destinations", "what the running process says of its destinations; hold or release one",
@@ -34,7 +35,7 @@ static const struct tg_command commands[] = {
      "destinations resume [-c FILE] [--tenant TENANT] [--reason TEXT] [--json] NAME\n",
      tg_cmd_destinations},
     {"alerts", "send a test notice to those who are told when something is wrong",
-     "alerts test [-c FILE]\n", tg_cmd_alerts},
+     "alerts test [-c FILE] [--json]\n", tg_cmd_alerts},
     {"audit", "verify the audit chain, write a signed checkpoint",
      "audit verify [-c FILE] [--public-key FILE] [--json]\n"
      "audit checkpoint [-c FILE]\n",
@@ -47,10 +48,16 @@ static const struct tg_command commands[] = {
      tg_cmd_restore},
     {"migrate", "bring the journal's schema up to date, a backup first",
      "migrate [-c FILE] [--dry-run] [--backup PATH] [--json]\n", tg_cmd_migrate},
-    {"rules", "run the fixtures of the rule bundle", "rules test [-c FILE] [PATH]\n", tg_cmd_rules},
+    {"rules", "run the fixtures of the rule bundle", "rules test [-c FILE] [--json] [PATH]\n",
+     tg_cmd_rules},
     {"health", "ask a process of this machine whether it is well",
-     "health [-c FILE | --at unix:PATH|ADDRESS:PORT] [--path PATH] [--timeout SECONDS]\n",
+     "health [-c FILE | --at unix:PATH|ADDRESS:PORT] [--path PATH] [--timeout SECONDS]\n"
+     "       [--json]\n",
      tg_cmd_health},
+    {"completion", "print a script that completes commands and options in a shell",
+     "completion bash\n"
+     "completion zsh\n",
+     tg_cmd_completion},
 };
 
 size_t tg_command_count(void)

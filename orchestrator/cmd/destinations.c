@@ -10,6 +10,7 @@
 #include "cmd/client.h"
 #include "cmd/cmd.h"
 #include "cmd/config.h"
+#include "cmd/out.h"
 
 #define COMMAND "destinations"
 #define PATH_BYTES 160
@@ -75,25 +76,13 @@ static void print_rows(const json_t *rows)
     }
 }
 
-static int print_json(const json_t *answer, struct tg_error *err)
-{
-    char *text = json_dumps(answer, JSON_INDENT(2));
-
-    if (text == NULL) {
-        return tg_error_set(err, "out of memory");
-    }
-    printf("%s\n", text);
-    free(text);
-    return 0;
-}
-
 static int show(const struct options *o, const json_t *answer, struct tg_error *err)
 {
     const json_t *rows = json_object_get(answer, "destinations");
-    FILE *last = o->json ? stderr : stdout;
+    FILE *last = tg_out_last(o->json);
 
-    if (o->json && print_json(answer, err) != 0) {
-        return -1;
+    if (o->json && tg_out_borrowed(COMMAND, answer) != TG_EXIT_OK) {
+        return tg_error_set(err, "out of memory");
     }
     if (o->verb == VERB_LIST) {
         if (!o->json) {

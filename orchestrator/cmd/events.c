@@ -12,6 +12,7 @@
 #include "cmd/cmd.h"
 #include "cmd/config.h"
 #include "cmd/events_text.h"
+#include "cmd/out.h"
 #include "common/codec.h"
 #include "common/event_id.h"
 
@@ -155,20 +156,15 @@ static size_t count_postings(const json_t *objects)
 
 static int show(const struct options *o, const json_t *trail)
 {
-    char *text;
-
     if (o->json) {
-        text = json_dumps(trail, JSON_INDENT(2));
-        if (text == NULL) {
-            return tg_cmd_failed(COMMAND, "out of memory");
+        if (tg_out_borrowed(COMMAND, trail) != TG_EXIT_OK) {
+            return TG_EXIT_FAILED;
         }
-        printf("%s\n", text);
-        free(text);
     } else {
         tg_events_print(stdout, trail, o->object != NULL);
         printf("\n");
     }
-    fprintf(o->json ? stderr : stdout, "events: %s: %zu postings, %zu open exceptions\n",
+    fprintf(tg_out_last(o->json), "events: %s: %zu postings, %zu open exceptions\n",
             o->object != NULL ? o->object
             : o->key != NULL  ? o->key
                               : o->id,

@@ -11,6 +11,7 @@
 
 #include "cmd/cmd.h"
 #include "cmd/config.h"
+#include "cmd/out.h"
 #include "common/codec.h"
 #include "journal/journal.h"
 #include "master/catalogue.h"
@@ -110,22 +111,10 @@ static int read_pages(struct tg_reader *r, struct view *v, struct tg_error *err)
     return 0;
 }
 
-static int print_json(json_t *json, struct tg_error *err)
-{
-    char *text = json_dumps(json, JSON_INDENT(2));
-
-    if (text == NULL) {
-        return tg_error_set(err, "the rows cannot be written as JSON");
-    }
-    printf("%s\n", text);
-    free(text);
-    return 0;
-}
-
 /* The result line; with --json on standard error, so that standard output is JSON alone. */
 static void print_count(const struct options *o, size_t count)
 {
-    fprintf(o->json ? stderr : stdout, "exceptions: %zu %s\n", count,
+    fprintf(tg_out_last(o->json), "exceptions: %zu %s\n", count,
             o->state == STATE_OPEN_AND_ASSIGNED
                 ? "open"
                 : tg_exception_state_name((enum tg_exception_state)o->state));
@@ -145,7 +134,7 @@ static int list(struct tg_reader *r, struct view *v, struct tg_error *err)
     }
     rc = read_pages(r, v, err);
     if (rc == 0 && all != NULL) {
-        rc = print_json(all, err);
+        rc = tg_out_borrowed(COMMAND, all) == TG_EXIT_OK ? 0 : tg_error_set(err, "out of memory");
     }
     json_decref(all);
     if (rc == 0) {
@@ -201,12 +190,13 @@ static int show(struct tg_reader *r, struct view *v, struct tg_error *err)
                             o->tenant != NULL ? o->tenant : "");
     }
     if (o->json) {
-        rc = print_json(v->rows, err);
+        rc = tg_out_borrowed(COMMAND, v->rows) == TG_EXIT_OK ? 0
+                                                             : tg_error_set(err, "out of memory");
     } else {
         print_one(v->rows);
     }
     if (rc == 0) {
-        fprintf(o->json ? stderr : stdout, "exceptions: %" PRId64 " is %s\n", o->id,
+        fprintf(tg_out_last(o->json), "exceptions: %" PRId64 " is %s\n", o->id,
                 json_string_value(json_object_get(v->rows, "state")));
     }
     json_decref(v->rows);

@@ -11,6 +11,7 @@
 #include "cmd/ask.h"
 #include "cmd/cmd.h"
 #include "cmd/config.h"
+#include "cmd/out.h"
 
 #define COMMAND "health"
 #define PATH_DEFAULT "/readyz"
@@ -21,6 +22,7 @@
 struct options {
     const char *config, *at, *path;
     long seconds;
+    bool json;
 };
 
 /* The address to ask: the one given, or the one that `serve` was told to listen on. */
@@ -59,6 +61,24 @@ static void make_plain(char *text)
     }
 }
 
+static int say(const struct options *o, const char *at, const struct tg_answer *answer)
+{
+    bool well = answer->status >= 200 && answer->status <= 299;
+
+    if (o->json &&
+        tg_out_json(COMMAND, json_pack("{s:b, s:s, s:s, s:I, s:s}", "ok", well, "address", at,
+                                       "path", o->path, "status", (json_int_t)answer->status,
+                                       "answer", answer->body)) != TG_EXIT_OK) {
+        return TG_EXIT_FAILED;
+    }
+    if (!well) {
+        return tg_cmd_failed(COMMAND, "%s: %s: status %ld: %s", at, o->path, answer->status,
+                             answer->body);
+    }
+    fprintf(tg_out_last(o->json), "health: ok (%s: %s: status %ld)\n", at, o->path, answer->status);
+    return TG_EXIT_OK;
+}
+
 static int run(const struct options *o)
 {
     struct tg_error err = {""};
@@ -74,14 +94,8 @@ static int run(const struct options *o)
     if (tg_ask(&question, &answer, &err) != TG_ASKED_ANSWERED) {
         return tg_cmd_failed(COMMAND, "%s: no answer to %s: %s", at, o->path, err.text);
     }
-    if (answer.status >= 200 && answer.status <= 299) {
-        printf("health: ok (%s: %s: status %ld)\n", at, o->path, answer.status);
-        rc = TG_EXIT_OK;
-    } else {
-        make_plain(answer.body);
-        rc = tg_cmd_failed(COMMAND, "%s: %s: status %ld: %s", at, o->path, answer.status,
-                           answer.body);
-    }
+    make_plain(answer.body);
+    rc = say(o, at, &answer);
     tg_answer_free(&answer);
     return rc;
 }
@@ -89,9 +103,13 @@ static int run(const struct options *o)
 int tg_cmd_health(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'}, {"at", required_argument, NULL, 'a'},
-        {"path", required_argument, NULL, 'p'},   {"timeout", required_argument, NULL, 't'},
-        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
+        {"config", required_argument, NULL, 'c'},
+        {"at", required_argument, NULL, 'a'},
+        {"path", required_argument, NULL, 'p'},
+        {"timeout", required_argument, NULL, 't'},
+        {"json", no_argument, NULL, 'j'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
     struct options o = {
         .config = TG_CONFIG_DEFAULT_PATH, .path = PATH_DEFAULT, .seconds = SECONDS_DEFAULT};
@@ -116,6 +134,9 @@ int tg_cmd_health(int argc, char **argv)
                 return tg_cmd_usage_error(COMMAND, "--timeout is 1 to %d seconds, not `%s`",
                                           SECONDS_MAX, optarg);
             }
+            break;
+        case 'j':
+            o.json = true;
             break;
         case 'h':
             return tg_cmd_help(COMMAND);

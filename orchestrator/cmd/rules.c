@@ -9,45 +9,62 @@
 
 #include "cmd/cmd.h"
 #include "cmd/config.h"
+#include "cmd/out.h"
 
 #define COMMAND "rules"
 
+struct view {
+    size_t count;
+    json_t *rows; /* with --json */
+};
+
 static void on_fixture(void *arg, const char *file, bool passed, const char *message)
 {
-    size_t *count = arg;
+    struct view *v = arg;
+    const char *why = message != NULL ? message : "no reason given";
 
-    (*count)++;
-    if (passed) {
+    v->count++;
+    if (v->rows != NULL) {
+        (void)json_array_append_new(v->rows,
+                                    json_pack("{s:s, s:b, s:s?}", "fixture", file, "passed", passed,
+                                              "message", passed ? NULL : why));
+    } else if (passed) {
         printf("ok   %s\n", file);
     } else {
-        printf("FAIL %s: %s\n", file, message != NULL ? message : "no reason given");
+        printf("FAIL %s: %s\n", file, why);
     }
 }
 
-static int run(const char *path)
+static int run(const char *path, bool json)
 {
     struct tg_error err = {""};
-    size_t count = 0;
-    int failed = tg_rules_test(path, on_fixture, &count, &err);
+    struct view v = {.rows = json ? json_array() : NULL};
+    int failed = tg_rules_test(path, on_fixture, &v, &err);
 
     if (failed < 0) {
+        json_decref(v.rows);
         return tg_cmd_failed(COMMAND, "%s", err.text);
     }
-    if (count == 0) {
+    if (v.count == 0) {
+        json_decref(v.rows);
         return tg_cmd_failed(COMMAND,
                              "%s: there are no fixtures; put NAME.fixtures/*.json beside "
                              "each rule",
                              path);
     }
-    if (failed > 0) {
-        printf("rules: %d of %zu fixtures failed\n", failed, count);
+    if (json && tg_out_json(COMMAND, json_pack("{s:o, s:i}", "fixtures", v.rows, "failed",
+                                               failed)) != TG_EXIT_OK) {
         return TG_EXIT_FAILED;
     }
-    printf("rules: ok (%zu fixtures)\n", count);
+    if (failed > 0) {
+        fprintf(tg_out_last(json), "rules: %d of %zu fixtures failed\n", failed, v.count);
+        return TG_EXIT_FAILED;
+    }
+    fprintf(tg_out_last(json), "rules: ok (%zu fixtures)\n", v.count);
     return TG_EXIT_OK;
 }
 
-static int run_configured(const char *file)
+static int run_configured(const char *file, bool json)
 {
     struct tg_error err = {""};
     struct tg_config *config = tg_config_load(file, &err);
@@ -56,7 +73,7 @@ static int run_configured(const char *file)
     if (config == NULL) {
         return tg_cmd_failed(COMMAND, "%s", err.text);
     }
-    rc = run(config->rules.path);
+    rc = run(config->rules.path, json);
     tg_config_free(config);
     return rc;
 }
@@ -65,9 +82,11 @@ int tg_cmd_rules(int argc, char **argv)
 {
     static const struct option options[] = {
         {"config", required_argument, NULL, 'c'},
+        {"json", no_argument, NULL, 'j'},
         {NULL, 0, NULL, 0},
     };
     const char *file = TG_CONFIG_DEFAULT_PATH;
+    bool json = false;
     int c;
 
     if (argc < 2) {
@@ -81,15 +100,18 @@ int tg_cmd_rules(int argc, char **argv)
     }
     tg_cmd_getopt_reset();
     while ((c = getopt_long(argc - 1, argv + 1, "c:", options, NULL)) != -1) {
-        if (c != 'c') {
+        if (c == 'c') {
+            file = optarg;
+        } else if (c == 'j') {
+            json = true;
+        } else {
             return tg_cmd_usage_error(COMMAND, "`%s` is not understood", argv[optind]);
         }
-        file = optarg;
     }
     argc -= 1 + optind;
     argv += 1 + optind;
     if (argc > 1) {
         return tg_cmd_usage_error(COMMAND, "`%s` is not understood", argv[1]);
     }
-    return argc == 1 ? run(argv[0]) : run_configured(file);
+    return argc == 1 ? run(argv[0], json) : run_configured(file, json);
 }

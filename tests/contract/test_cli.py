@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa,
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = ROOT / "build/tallygate"
 COMMANDS = ["serve", "check", "token", "events", "exceptions", "alerts", "audit", "backup", "restore", "migrate", "rules",
-            "health"]
+            "health", "completion"]
 
 
 def run(*args, **kw):
@@ -66,6 +66,7 @@ def test_an_unknown_command_names_those_there_are():
     ["rules", "test", "a", "b"], ["serve", "--nothing"], ["health", "x"], ["health", "--path", "x"],
     ["health", "--timeout", "0"], ["health", "--timeout", "61"], ["health", "--timeout", "1s"],
     ["backup"], ["backup", "--to"], ["alerts"], ["alerts", "list"], ["alerts", "test", "x"],
+    ["completion"], ["completion", "fish"],
     ["events"], ["events", "list"],
     ["events", "show"], ["events", "show", "a", "--object", "b/c"],
     ["backup", "--to", "x", "y"], ["restore"], ["restore", "--from", "x", "--force"],

@@ -20,7 +20,7 @@ base=(
     redis-server redis-tools
     # test
     libcmocka-dev python3 python3-pytest python3-hypothesis python3-httpx python3-h2 python3-redis
-    python3-cryptography hledger curl openssl procps valgrind
+    python3-cryptography hledger curl openssl procps valgrind zsh groff-base
     # lint, bench
     clang clang-format clang-tidy cppcheck lua-check shellcheck wrk libnginx-mod-http-lua lua-cjson
 )
