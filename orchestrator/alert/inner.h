@@ -42,7 +42,7 @@ enum tg_alert_kind tg_alert_kind_of(const char *word); /* COUNT: none */
 bool tg_alert_kind_is_event(enum tg_alert_kind k);     /* an event, not a state */
 
 #define TG_ALERT_THING_BYTES 200
-#define TG_ALERT_TEXT_BYTES 400
+#define TG_ALERT_TEXT_BYTES 512
 #define TG_ALERT_ID_BYTES 33
 #define TG_ALERT_NAME_BYTES 65
 
