@@ -59,4 +59,25 @@ function time.parse(text)
   }
 end
 
+-- Milliseconds since 1970 -> "2026-11-16T08:00:00.000Z".
+function time.format(ms)
+  local second, day = ms // 1000, ms // 86400000
+  -- the year of March to February that holds the day, counted from 400-year eras
+  local z = day + 719468
+  local era = z // 146097
+  local of_era = z - era * 146097
+  local year_of_era = (of_era - of_era // 1460 + of_era // 36524 - of_era // 146096) // 365
+  local of_year = of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+  local m = (5 * of_year + 2) // 153
+  local month = m < 10 and m + 3 or m - 9
+  local year = year_of_era + era * 400 + (month <= 2 and 1 or 0)
+  local function digits(n, width)
+    local text = tostring(n)
+    return string.rep("0", width - #text) .. text
+  end
+  return string.format("%s-%s-%sT%s:%s:%s.%sZ", digits(year, 4), digits(month, 2),
+    digits(of_year - (153 * m + 2) // 5 + 1, 2), digits(second // 3600 % 24, 2),
+    digits(second // 60 % 60, 2), digits(second % 60, 2), digits(ms % 1000, 3))
+end
+
 return time

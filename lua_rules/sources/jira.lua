@@ -1,7 +1,7 @@
--- Jira's worklog webhooks, worklog_created and worklog_updated: com.atlassian.jira.worklog.v1, whose
--- schema has been checked before. A worklog names its issue by id only; what that is for us says the
--- source's project map. Jira has no approval of worklogs: what is logged counts as approved by who
--- logged it, at the time of the change.
+-- Jira's worklog webhooks, worklog_created, worklog_updated and worklog_deleted:
+-- com.atlassian.jira.worklog.v1, whose schema has been checked before. A worklog names its issue by id
+-- only; what that is for us says the source's project map. Jira has no approval of worklogs: what is
+-- logged counts as approved by who logged it, at the time of the change.
 
 local hours = require "lib.hours"
 local time = require "lib.time"
@@ -74,6 +74,21 @@ local function note_of(comment)
   return cut(text:trim())
 end
 
+-- A deleted worklog still carries the time of its last change: what is later is the event itself.
+local function withdrawal(body, updated, ctx)
+  local log = body.worklog
+  return {{
+    kind = "time_entry",
+    id = ctx.source .. "-" .. log.id,
+    version = math.max(body.timestamp, updated.ms + 1),
+    withdrawn = {
+      by = account(log.updateAuthor or log.author),
+      at = time.format(body.timestamp),
+      reason = "the worklog was deleted in Jira",
+    },
+  }}
+end
+
 local function decode(_, body, master, ctx)
   local log = body.worklog
   local started, updated = time.parse(log.started), time.parse(log.updated)
@@ -81,6 +96,9 @@ local function decode(_, body, master, ctx)
     return refused("schema_invalid", started and "worklog/updated" or "worklog/started",
       "worklog %s has a time that does not exist: started %s, updated %s", log.id, log.started,
       log.updated)
+  end
+  if body.webhookEvent == "worklog_deleted" then
+    return withdrawal(body, updated, ctx)
   end
   local work = mapped(body, master, ctx)
   if not work then

@@ -91,6 +91,40 @@ def test_an_older_change_that_comes_late(firm, http):
     assert [Decimal(r["hours"]) for r in lines(firm, "jira-" + log_id)] == [Decimal(1)] * 2
 
 
+def test_deleted_after_posting(firm, http):
+    """What was posted is taken back, at both destinations, and the hours come to nothing."""
+    event = log()
+    log_id = event["worklog"]["id"]
+    firm.settled(http, firm.jira(http, event).json()["id"])
+    gone = log(log_id, event="deleted", sent=MONDAY + datetime.timedelta(days=2))
+    story = firm.settled(http, firm.jira(http, gone).json()["id"])
+    assert [o["state"] for o in story["objects"]] == ["withdrawn"]
+
+    def taken_back():
+        return len(lines(firm, "jira-" + log_id)) == 4
+    wait_for(taken_back, 20, "both lines are taken back")
+    for rows in (firm.labor(), firm.payroll()):
+        assert sum(Decimal(r["hours"]) for r in rows if r["entry"] == "jira-" + log_id) == 0
+    # an update that Jira sends late does not bring it back
+    late = log(log_id, event="updated", seconds=3600, updated=MONDAY + datetime.timedelta(days=1))
+    story = firm.settled(http, firm.jira(http, late).json()["id"])
+    assert [o["state"] for o in story["objects"]] == ["superseded"]
+    assert len(lines(firm, "jira-" + log_id)) == 4
+
+
+def test_deleted_before_it_was_known(firm, http):
+    """The deletion overtakes everything: nothing is ever owed."""
+    event = log(issue="10999999")
+    gone = log(event["worklog"]["id"], event="deleted", issue="10999999",
+               sent=MONDAY + datetime.timedelta(days=2))
+    story = firm.settled(http, firm.jira(http, gone).json()["id"])
+    assert [o["state"] for o in story["objects"]] == ["withdrawn"]
+    created = log(event["worklog"]["id"])
+    story = firm.settled(http, firm.jira(http, created).json()["id"])
+    assert [o["state"] for o in story["objects"]] == ["superseded"]
+    assert not lines(firm, "jira-" + event["worklog"]["id"])
+
+
 def only_exception(firm, http, event, **kw):
     answer = firm.jira(http, event, **kw)
     assert answer.status_code == 202

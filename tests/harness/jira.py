@@ -22,7 +22,8 @@ def user(account: str) -> dict:
 
 
 def worklog(event, log_id, issue, account, started, seconds, updated, sent=None, **more) -> dict:
-    """event: created or updated. sent: when Jira made the event, later than the change if it lagged."""
+    """event: created, updated or deleted. sent: when Jira made the event, later than the change when it
+    lagged, and always for a deletion."""
     hours, rest = divmod(seconds, 3600)
     return {"timestamp": millis(sent or updated), "webhookEvent": f"worklog_{event}", "worklog": {
         "self": f"https://acme.example/rest/api/2/issue/{issue}/worklog/{log_id}",
