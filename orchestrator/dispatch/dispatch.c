@@ -356,6 +356,11 @@ static void free_parts(struct tg_dispatch *d)
     free(d);
 }
 
+static void on_unused_http_closed(void *arg)
+{
+    (void)arg;
+}
+
 struct tg_dispatch *tg_dispatch_start(const struct tg_dispatch_options *o, struct tg_error *err)
 {
     struct tg_dispatch *d = calloc(1, sizeof(*d));
@@ -368,6 +373,9 @@ struct tg_dispatch *tg_dispatch_start(const struct tg_dispatch_options *o, struc
     d->o = *o;
     if (start_parts(d, err) != 0) {
         /* The process ends on this; a connector that is open holds nothing in memory. */
+        if (d->env.http != NULL && d->open_connectors == 0) {
+            tg_http_close(d->env.http, on_unused_http_closed, NULL);
+        }
         free_parts(d);
         return NULL;
     }

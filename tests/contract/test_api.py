@@ -46,6 +46,7 @@ tenants:
   - id: {TENANT}
     sources: {{psa: {{decoder: canonical, uri: '{SOURCE}'}}}}
     master: conf/demo/master.json
+    hold_timeout: 0
     calendar: conf/demo/calendar.yaml
     destinations:
       erp: {{connector: file, path: {self.dir}/out/erp}}
