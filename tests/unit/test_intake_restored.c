@@ -160,8 +160,8 @@ static void replies(void **state)
         "*1\r\n*4\r\n$4\r\nname\r\n$5\r\nother\r\n$17\r\nlast-delivered-id\r\n$3\r\n6-2\r\n",
         "*1\r\n*2\r\n$4\r\nname\r\n$12\r\norchestrator\r\n",
         "*2\r\n$6\r\nlength\r\n:-2\r\n",
-        "*6\r\n$6\r\nlength\r\n:2\r\n$17\r\nlast-generated-id\r\n$3\r\n7-1\r\n"
-        "$13\r\nentries-added\r\n:5\r\n"};
+        ("*6\r\n$6\r\nlength\r\n:2\r\n$17\r\nlast-generated-id\r\n$3\r\n7-1\r\n"
+         "$13\r\nentries-added\r\n:5\r\n")};
 
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         r = parse(bad[i]);
