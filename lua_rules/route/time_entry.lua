@@ -1,6 +1,9 @@
--- What is owed for a valid time entry: labor cost to the ERP, hours to payroll. A destination gets
--- its posting only if the tenant has one of that name; `destinations` below says which names there
--- are, so that `tallygate check` and `serve` refuse a configuration with another one.
+-- What is owed for a valid time entry: labor cost to the ERP of the worker's legal entity, hours to
+-- payroll. A destination gets its posting only if the tenant has one of that name; `destinations` below
+-- says which names there are, so that `tallygate check` and `serve` refuse a configuration with another
+-- one.
+
+local erp_of = require "lib.erp"
 
 local MONEY_DIGITS = 2
 
@@ -24,14 +27,14 @@ local function booking(master, legal_entity, date)
   return next, next and next.from
 end
 
-local function labor(entry, master, worker)
+local function labor(entry, master, worker, destination)
   local hours = decimal.of(entry.hours)
   local category = master:find("labor_category", entry.labor_category or worker.labor_category)
   local rate = decimal.of(category.cost_rate)
   local period, posting_date = booking(master, worker.legal_entity, entry.date)
   local amount = hours:mul(rate, "half_up"):round(MONEY_DIGITS, "half_up")
   return {
-    destination = "erp",
+    destination = destination,
     kind = "labor",
     leg = "cost",
     period = period.id,
@@ -80,8 +83,9 @@ end
 local function plan(entry, master, ctx)
   local worker = master:find("worker", entry.worker, nil, entry.date)
   local postings = array {}
-  if has(ctx.destinations, "erp") then
-    table.insert(postings, labor(entry, master, worker))
+  local erp = erp_of(ctx.destinations, worker.legal_entity)
+  if erp then
+    table.insert(postings, labor(entry, master, worker, erp))
   end
   if has(ctx.destinations, "payroll") then
     table.insert(postings, pay(entry, master, worker))
@@ -120,4 +124,4 @@ local function reversal(posting, master, _)
   return refusal
 end
 
-return {destinations = {"erp", "payroll"}, plan = plan, reversal = reversal}
+return {destinations = {"erp", "erp.*", "payroll"}, plan = plan, reversal = reversal}

@@ -1,5 +1,6 @@
 -- May this time entry be posted? Every violation at once. The worker is who he was on the entry's day.
 
+local erp_of = require "lib.erp"
 local Report = require "lib.report"
 
 local HOURS_MAX = 24
@@ -165,7 +166,20 @@ local function check_hours(report, entry)
   end
 end
 
-local function check(entry, master, _)
+-- Where some legal entities have an ERP of their own, one that has none would be passed over in silence.
+local function check_erp(report, worker, destinations)
+  if not worker then
+    return
+  end
+  local erp, any = erp_of(destinations, worker.legal_entity)
+  if any and not erp then
+    Report.add(report, "no_destination", "worker",
+      "legal entity %s of worker %s has no ERP: the tenant has neither a destination erp.%s nor erp",
+      worker.legal_entity, worker.id, worker.legal_entity)
+  end
+end
+
+local function check(entry, master, ctx)
   local report = Report.new()
   local worker = check_worker(report, entry, master)
   local project = check_project(report, entry, master)
@@ -174,6 +188,7 @@ local function check(entry, master, _)
   check_cost_center(report, master, worker)
   check_calendar(report, entry, master, worker)
   check_hours(report, entry)
+  check_erp(report, worker, ctx.destinations)
   return report.list
 end
 

@@ -73,7 +73,7 @@ static void check_tenant(struct agree *a, const struct tg_config_tenant *t, cons
     for (size_t i = 0; i < t->destination_count; i++) {
         const struct tg_config_destination *d = &t->destinations[i];
 
-        if (!lists(destinations, d->name)) {
+        if (!tg_rules_plan_for(destinations, d->name)) {
             disagree(a, d->line, t->id, "destination", d->name,
                      ": no file in route/ of the rules plans for a destination of that name",
                      destinations);

@@ -9,6 +9,7 @@
 #include "rules/internal.h"
 
 #define EXTENSION ".lua"
+#define ANY ".*" /* at the end of a declared name: whatever follows the dot */
 
 bool tg_declares_destinations(const char *file)
 {
@@ -29,6 +30,45 @@ bool tg_json_lists(const json_t *list, const char *text)
     return false;
 }
 
+/* The bytes of a declared name before its ".*", or all of them. */
+static size_t stem_len(const char *declared)
+{
+    size_t len = strlen(declared), any = sizeof(ANY) - 1;
+
+    return len > any && strcmp(declared + len - any, ANY) == 0 ? len - any : len;
+}
+
+static bool is_declarable(const char *text)
+{
+    struct tg_str name = tg_str_of(text);
+
+    if (text != NULL) {
+        name.len = stem_len(text);
+    }
+    return tg_str_is_name(name, TG_SOURCE_NAME_MAX_BYTES);
+}
+
+bool tg_rules_plan_for(const json_t *declared, const char *destination)
+{
+    size_t i;
+    json_t *item;
+
+    json_array_foreach((json_t *)declared, i, item)
+    {
+        const char *text = json_string_value(item);
+        size_t stem = text != NULL ? stem_len(text) : 0;
+
+        if (text == NULL || strncmp(destination, text, stem) != 0) {
+            continue;
+        }
+        if (text[stem] == '\0' ? destination[stem] == '\0'
+                               : destination[stem] == '.' && destination[stem + 1] != '\0') {
+            return true;
+        }
+    }
+    return false;
+}
+
 int tg_declares_take(struct tg_rules *r, const char *file, json_t *list, struct tg_error *err)
 {
     size_t i;
@@ -38,13 +78,15 @@ int tg_declares_take(struct tg_rules *r, const char *file, json_t *list, struct 
 
     json_array_foreach(list, i, item)
     {
-        good = good && tg_str_is_name(tg_str_of(json_string_value(item)), TG_SOURCE_NAME_MAX_BYTES);
+        good = good && is_declarable(json_string_value(item));
     }
     if (!good) {
-        return tg_error_set(err,
-                            "`destinations` must list the 1 to %d destinations that `plan` plans "
-                            "for, by name: destinations = {\"erp\", \"payroll\"}",
-                            TG_DESTINATIONS_PER_TENANT_MAX);
+        return tg_error_set(
+            err,
+            "`destinations` must list the 1 to %d destinations that `plan` plans "
+            "for, by name: destinations = {\"erp\", \"payroll\"}; NAME.* stands for all "
+            "that begin with NAME and a dot",
+            TG_DESTINATIONS_PER_TENANT_MAX);
     }
     if (r->declared == NULL) {
         r->declared = json_object();
@@ -54,7 +96,7 @@ int tg_declares_take(struct tg_rules *r, const char *file, json_t *list, struct 
 
 bool tg_declares_has(const struct tg_rules *r, const char *file, const char *destination)
 {
-    return tg_json_lists(json_object_get(r->declared, file), destination);
+    return tg_rules_plan_for(json_object_get(r->declared, file), destination);
 }
 
 static int by_text(const void *left, const void *right)

@@ -31,8 +31,11 @@ json_t *tg_bundle_decoders(const struct tg_bundle *b);
 struct tg_rules *tg_rules_new(struct tg_bundle *b, struct tg_error *err); /* takes a reference */
 void tg_rules_free(struct tg_rules *r);
 const struct tg_bundle *tg_rules_bundle(const struct tg_rules *r);
-/* Names of the destinations some route plans for, sorted, once each. NULL: no memory. */
+/* Names of the destinations some route plans for, sorted, once each; "erp.*" stands for all that
+ * begin with "erp.". NULL: no memory. */
 json_t *tg_rules_destinations(const struct tg_rules *r);
+/* Is a destination one of such names? */
+bool tg_rules_plan_for(const json_t *declared, const char *destination);
 
 struct tg_rules_ctx {
     const char *tenant;

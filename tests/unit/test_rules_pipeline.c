@@ -410,9 +410,11 @@ static void test_what_a_bundle_declares(void **state)
         "return {destinations = 'erp', plan = function() return {} end}",
         "return {destinations = {'erp', 7}, plan = function() return {} end}",
         "return {destinations = {'not a name'}, plan = function() return {} end}",
+        "return {destinations = {'.*'}, plan = function() return {} end}",
+        "return {destinations = {'erp.*.*'}, plan = function() return {} end}",
         "return {destinations = function() end, plan = function() return {} end}",
     };
-    static const char *const places[] = {"erp", "payroll", NULL};
+    static const char *const places[] = {"erp", "erp.*", "payroll", NULL};
     static const char *const decoders[] = {"canonical", NULL};
     struct tg_error err = {""};
     struct tg_bundle *b;
@@ -429,12 +431,29 @@ static void test_what_a_bundle_declares(void **state)
         assert_texts(tg_bundle_decoders(b), decoders);
         assert_null(tg_rules_new(b, &err));
         assert_non_null(strstr(err.text, "route/time_entry.lua"));
-        if (i < 5) {
+        if (i < 7) {
             assert_non_null(strstr(err.text, "destinations = {\"erp\", \"payroll\"}"));
         }
         tg_bundle_unref(b);
     }
     write_rule("route/time_entry.lua", GOOD_PLAN); /* for the next test */
+}
+
+static void test_names_that_stand_for_several(void **state)
+{
+    json_t *declared = json_pack("[s, s]", "erp.*", "payroll");
+
+    (void)state;
+    assert_true(tg_rules_plan_for(declared, "payroll"));
+    assert_true(tg_rules_plan_for(declared, "erp.ACME-UK"));
+    assert_true(tg_rules_plan_for(declared, "erp.a.b"));
+    assert_false(tg_rules_plan_for(declared, "erp"));
+    assert_false(tg_rules_plan_for(declared, "erp."));
+    assert_false(tg_rules_plan_for(declared, "erpx"));
+    assert_false(tg_rules_plan_for(declared, "er"));
+    assert_false(tg_rules_plan_for(declared, "payroll.x"));
+    assert_false(tg_rules_plan_for(declared, "pay"));
+    json_decref(declared);
 }
 
 /* ---- withdrawals and reversals ---- */
@@ -644,6 +663,7 @@ int main(void)
         cmocka_unit_test(test_bad_checks),
         cmocka_unit_test(test_bad_plans),
         cmocka_unit_test(test_what_a_bundle_declares),
+        cmocka_unit_test(test_names_that_stand_for_several),
         cmocka_unit_test(test_withdrawal),
         cmocka_unit_test(test_reversals),
         cmocka_unit_test(test_fixtures),
