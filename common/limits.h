@@ -196,6 +196,7 @@
 #define TG_RETRY_AFTER_MAX_MS (INT64_C(7) * 24 * 3600 * 1000) /* a longer one is read as this */
 #define TG_DOWN_BACKOFF_MAX                                                                        \
     6 /* steps the wait after DOWN doubles: 32 s; the breaker does the rest */
+#define TG_STUCK_BACKOFF_MAX 10 /* the same after STUCK: 8.5 min; MENDED comes before */
 #define TG_LOOKUP_ATTEMPTS_MAX 5
 #define TG_BREAKER_FAILURES 5
 #define TG_BREAKER_OPEN_MS 10000

@@ -56,16 +56,16 @@ static json_t *destination_json(const struct tg_performer *p, const struct tg_co
 
     tg_dispatch_stats(p->dispatch, d->index, &is);
     tg_dispatch_absence(p->dispatch, d->index, &absence);
-    return json_pack("{s:s, s:s, s:s?, s:s, s:o, s:o, s:o, s:s, s:I, s:I, s:I, s:I}", "destination",
-                     d->name, "connector", d->connector, "account", d->account, "state",
-                     pause->paused ? "paused"
-                     : absence.now ? "maintenance"
-                                   : "running",
-                     "paused", pause_json(pause), "maintenance", absence_json(&absence),
-                     "asked_to_wait_until", time_json(is.blocked_until_ms), "breaker",
-                     breaker_word(is.breaker), "loaded", (json_int_t)is.open, "in_flight",
-                     (json_int_t)is.in_flight, "retry", (json_int_t)is.retry, "in_doubt",
-                     (json_int_t)is.in_doubt);
+    return json_pack(
+        "{s:s, s:s, s:s?, s:s, s:o, s:o, s:o, s:s, s:I, s:I, s:I, s:I, s:I}", "destination",
+        d->name, "connector", d->connector, "account", d->account, "state",
+        pause->paused ? "paused"
+        : absence.now ? "maintenance"
+                      : "running",
+        "paused", pause_json(pause), "maintenance", absence_json(&absence), "asked_to_wait_until",
+        time_json(is.blocked_until_ms), "breaker", breaker_word(is.breaker), "loaded",
+        (json_int_t)is.open, "in_flight", (json_int_t)is.in_flight, "retry", (json_int_t)is.retry,
+        "in_doubt", (json_int_t)is.in_doubt, "stuck", (json_int_t)is.stuck);
 }
 
 static void list(const struct tg_performer *p, const struct tg_config_tenant *t,

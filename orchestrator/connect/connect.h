@@ -51,6 +51,7 @@ struct tg_connect_result {
 
 typedef void (*tg_connect_done)(void *arg, const struct tg_connect_result *result);
 typedef void (*tg_connect_closed)(void *arg);
+typedef void (*tg_connect_usable)(void *arg);
 
 /* What a destination promises about repeats; the engine trusts it. */
 struct tg_connect_about {
@@ -76,6 +77,9 @@ struct tg_connector_ops {
     int (*check)(const struct tg_connector *c, const struct tg_scripts *scripts,
                  struct tg_error *err);
     void (*take)(struct tg_connector *c, const struct tg_scripts *scripts);
+    /* Asks to be told, with the arg of open, when what was answered STUCK may work now. NULL:
+     * this connector never answers STUCK. */
+    void (*watch)(struct tg_connector *c, tg_connect_usable usable);
     void (*close)(struct tg_connector *c, tg_connect_closed closed, void *arg);
 };
 

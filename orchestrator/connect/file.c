@@ -3,8 +3,8 @@
  * thread of libuv's pool, so one fsync carries many lines. Only that work touches the folder; the
  * queue is the loop thread's. How long a job waits is bounded by the engine's concurrency.
  *
- * While ledger or totals lag behind the CSV files, a timer sends the same kind of work to mend
- * them, with jobs or without.
+ * While ledger or totals lag behind the CSV files, or one of these is damaged, a timer sends the
+ * same kind of work to mend them, with jobs or without.
  */
 #include "connect/file.h"
 
@@ -27,6 +27,7 @@ struct job {
 struct tg_connector {
     uv_loop_t *loop;
     tg_connect_done done;
+    tg_connect_usable usable; /* NULL: nobody asked */
     void *arg;
     struct tg_folder *folder;
     struct job *head, **tail;
@@ -135,8 +136,13 @@ static void after_work(uv_work_t *req, int status)
     c->taken_count = 0;
     c->busy = false;
     if (!c->closing) {
+        const bool repaired = tg_folder_take_repaired(c->folder);
+
         plan_mending(c);
         start_work(c);
+        if (repaired && c->usable != NULL) {
+            c->usable(c->arg);
+        }
         return;
     }
     refuse_waiting(c);
@@ -247,6 +253,11 @@ static void file_about(const struct tg_connector *c, struct tg_connect_about *ou
     *out = (struct tg_connect_about){.dedupe = TG_DEDUPE_UNIQUE, .reversible = true};
 }
 
+static void file_watch(struct tg_connector *c, tg_connect_usable usable)
+{
+    c->usable = usable;
+}
+
 static void file_close(struct tg_connector *c, tg_connect_closed closed, void *arg)
 {
     c->closing = true;
@@ -262,5 +273,6 @@ const struct tg_connector_ops tg_connector_file = {
     .about = file_about,
     .send = file_send,
     .lookup = file_lookup,
+    .watch = file_watch,
     .close = file_close,
 };

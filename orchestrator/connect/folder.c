@@ -1,8 +1,10 @@
 #include "connect/folder.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "common/codec.h"
@@ -31,6 +33,9 @@ struct trouble {
     bool damaged;      /* the CSV file cannot be used */
     bool totals_stale; /* its control totals say less than it holds */
     char name[TG_CONNECT_REF_MAX_BYTES];
+    /* Of a damaged one: what is wrong, and which state of the file that was found in. */
+    struct tg_error why;
+    struct stat seen;
 };
 
 struct tg_folder {
@@ -41,6 +46,7 @@ struct tg_folder {
     struct trouble *troubles; /* at most one a file that exists: the directory bounds it */
     struct slot slots[TG_FILE_BOOKS_OPEN_MAX];
     uint64_t clock;
+    bool repaired;       /* since tg_folder_take_repaired */
     struct tg_buf lines; /* records of the batch in hand */
     struct tg_buf ledger_entries;
     struct tg_csv_record record;
@@ -97,18 +103,54 @@ static void trouble_drop_if_good(struct tg_folder *s, struct trouble *gone)
     free(gone);
 }
 
+/* Every change of a file changes one of these; of a name that is gone, all are 0. */
+static struct stat look_at(const struct tg_folder *s, const char *name)
+{
+    struct stat st;
+
+    if (fstatat(s->dirfd, name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
+        memset(&st, 0, sizeof(st));
+    }
+    return st;
+}
+
+static bool is_same_state(const struct stat *a, const struct stat *b)
+{
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+           a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec &&
+           a->st_ctim.tv_sec == b->st_ctim.tv_sec && a->st_ctim.tv_nsec == b->st_ctim.tv_nsec;
+}
+
+/* seen: the file before it was read, so that a change made meanwhile is a change. */
 static void note_damaged(struct tg_folder *s, const struct tg_sheet *sheet, const char *name,
-                         const char *why)
+                         const struct stat *seen, const struct tg_error *why)
 {
     struct trouble *t = trouble_get(s, sheet, name);
 
     if (t == NULL || !t->damaged) {
-        tg_log(TG_LOG_ERROR, "connect", "%s/%s; its postings wait, it is read again for each",
-               s->path, why);
+        tg_log(TG_LOG_ERROR, "connect",
+               "%s/%s; its postings wait, the others go on; it is looked at again every %d s, and "
+               "at once when it changes and a posting needs it",
+               s->path, why->text, TG_FILE_MEND_MAX_MS / 1000);
     }
     if (t != NULL) {
         t->damaged = true;
+        t->why = *why;
+        t->seen = *seen;
     }
+}
+
+/* The trouble of a file that is as it was when it was found damaged. NULL: read it. */
+static const struct trouble *known_damage(const struct tg_folder *s, const char *name)
+{
+    const struct trouble *t = trouble_find(s, name);
+    struct stat now;
+
+    if (t == NULL || !t->damaged) {
+        return NULL;
+    }
+    now = look_at(s, name);
+    return is_same_state(&now, &t->seen) ? t : NULL;
 }
 
 static void note_repaired(struct tg_folder *s, const char *name)
@@ -123,6 +165,7 @@ static void note_repaired(struct tg_folder *s, const char *name)
         tg_ledger_mark_stale(s->ledger);
     }
     t->damaged = false;
+    s->repaired = true;
     trouble_drop_if_good(s, t);
 }
 
@@ -155,6 +198,7 @@ static int slot_open(struct tg_folder *s, struct slot *slot, const struct tg_she
                      const char *name, bool *damaged, struct tg_error *err)
 {
     bool totals = sheet == &tg_sheet_hours;
+    const struct stat seen = look_at(s, name);
 
     slot->sheet = sheet;
     if (totals) {
@@ -168,7 +212,7 @@ static int slot_open(struct tg_folder *s, struct slot *slot, const struct tg_she
     if (slot->book == NULL) {
         slot_close(slot);
         if (*damaged) {
-            note_damaged(s, sheet, name, err->text);
+            note_damaged(s, sheet, name, &seen, err);
         }
         return -1;
     }
@@ -178,9 +222,10 @@ static int slot_open(struct tg_folder *s, struct slot *slot, const struct tg_she
 }
 
 /* The open book of that name, opened and recovered if need be. NULL with err; *damaged says that
- * only this book is at fault. */
+ * only this book is at fault. One that is known as damaged is read again only when it changed, or
+ * with `anew`: reading a period's file for each of its postings would cost more than all else. */
 static struct slot *slot_get(struct tg_folder *s, const struct tg_sheet *sheet, const char *name,
-                             bool *damaged, struct tg_error *err)
+                             bool anew, bool *damaged, struct tg_error *err)
 {
     struct slot *victim = &s->slots[0];
     struct slot *found = NULL;
@@ -206,6 +251,13 @@ static struct slot *slot_get(struct tg_folder *s, const struct tg_sheet *sheet, 
         }
     }
     if (found == NULL) {
+        const struct trouble *known = anew ? NULL : known_damage(s, name);
+
+        if (known != NULL) {
+            *damaged = true;
+            *err = known->why;
+            return NULL;
+        }
         slot_close(victim);
         if (slot_open(s, victim, sheet, name, damaged, err) != 0) {
             return NULL;
@@ -227,7 +279,7 @@ static int recover_files(struct tg_folder *s, const struct tg_sheet *sheet, stru
     for (int i = 0; i < n && rc == 0; i++) {
         bool damaged;
 
-        rc = slot_get(s, sheet, names[i], &damaged, err) != NULL || damaged ? 0 : -1;
+        rc = slot_get(s, sheet, names[i], true, &damaged, err) != NULL || damaged ? 0 : -1;
     }
     if (n >= 0) {
         tg_ledger_list_free(names, n);
@@ -320,11 +372,13 @@ static void reject(struct tg_folder_job *job, const char *why)
 }
 
 /* It is the directory's, the disk's or one book's fault, not the posting's. DOWN stops the whole
- * destination, so it is for the directory and the disk alone. */
+ * destination, so it is for the directory and the disk alone; STUCK is for one book. */
 static void fail(struct tg_folder_job *job, enum tg_outcome outcome, const char *why)
 {
     job->outcome = outcome;
-    job->lookup = outcome == TG_OUTCOME_DOWN ? TG_LOOKUP_DOWN : TG_LOOKUP_UNKNOWN;
+    job->lookup = outcome == TG_OUTCOME_DOWN    ? TG_LOOKUP_DOWN
+                  : outcome == TG_OUTCOME_STUCK ? TG_LOOKUP_STUCK
+                                                : TG_LOOKUP_UNKNOWN;
     set_detail(job, why);
     job->done = true;
 }
@@ -482,9 +536,11 @@ static void commit(struct tg_folder *s, struct slot *slot, struct tg_folder_job 
     enum tg_outcome outcome = TG_OUTCOME_IN_DOUBT;
 
     if (result == TG_BOOK_UNDONE) { /* by the disk, or by someone who changed this one file */
-        outcome = tg_book_is_current(slot->book) ? TG_OUTCOME_DOWN : TG_OUTCOME_RETRY;
+        outcome = tg_book_is_current(slot->book) ? TG_OUTCOME_DOWN : TG_OUTCOME_STUCK;
     }
-    if (result != TG_BOOK_DONE) {
+    if (outcome == TG_OUTCOME_STUCK) { /* to be read again, with the next batch or by mending */
+        note_damaged(s, slot->sheet, tg_book_name(slot->book), &(struct stat){.st_size = -1}, &err);
+    } else if (result != TG_BOOK_DONE) {
         tg_log(TG_LOG_ERROR, "connect", "%s/%s", s->path, err.text);
     }
     for (size_t i = 0; i < n; i++) {
@@ -512,7 +568,7 @@ static void run_file(struct tg_folder *s, struct tg_folder_job *jobs, size_t n, 
     struct tg_folder_job *mine[TG_FILE_BATCH_MAX];
     struct tg_error err = {""};
     bool damaged;
-    struct slot *slot = slot_get(s, jobs[first].sheet, jobs[first].file, &damaged, &err);
+    struct slot *slot = slot_get(s, jobs[first].sheet, jobs[first].file, false, &damaged, &err);
     size_t count = 0;
 
     if (slot == NULL && !damaged) {
@@ -523,7 +579,7 @@ static void run_file(struct tg_folder *s, struct tg_folder_job *jobs, size_t n, 
             continue;
         }
         if (slot == NULL) {
-            fail(&jobs[i], damaged ? TG_OUTCOME_RETRY : TG_OUTCOME_DOWN, err.text);
+            fail(&jobs[i], damaged ? TG_OUTCOME_STUCK : TG_OUTCOME_DOWN, err.text);
             continue;
         }
         place(s, slot, &jobs[i]);
@@ -544,6 +600,7 @@ static int hold_directory(struct tg_folder *s, struct tg_error *err)
             return -1;
         }
         tg_log(TG_LOG_WARN, "connect", "directory %s: in use again", s->path);
+        s->repaired = true; /* what was damaged there is another directory's */
         return 0;
     }
     if (tg_directory_check(s->path, s->dirfd, err) != 0) {
@@ -577,11 +634,19 @@ void tg_folder_run(struct tg_folder *s, struct tg_folder_job *jobs, size_t n)
     }
 }
 
+bool tg_folder_take_repaired(struct tg_folder *s)
+{
+    const bool was = s->repaired;
+
+    s->repaired = false;
+    return was;
+}
+
 bool tg_folder_is_stale(const struct tg_folder *s)
 {
     const struct trouble *t = s->troubles;
 
-    while (t != NULL && !t->totals_stale) {
+    while (t != NULL && !t->totals_stale && !t->damaged) {
         t = t->next;
     }
     return t != NULL || (s->ledger != NULL && tg_ledger_is_stale(s->ledger));
@@ -596,11 +661,13 @@ void tg_folder_mend(struct tg_folder *s)
         return; /* opening it again makes ledger and totals anew */
     }
     for (struct trouble *t = s->troubles; t != NULL; t = next) {
+        const bool totals = t->totals_stale;
         struct slot *slot;
         bool damaged;
 
         next = t->next; /* t may go */
-        if (t->totals_stale && (slot = slot_get(s, t->sheet, t->name, &damaged, &err)) != NULL) {
+        slot = slot_get(s, t->sheet, t->name, true, &damaged, &err);
+        if (slot != NULL && totals) {
             write_totals(s, slot);
         }
     }

@@ -11,9 +11,9 @@
  *
  * Whose fault, and so which answer:
  *   one book (a stray line, a wrong header, a key twice, a link; also changed just now)
- *       RETRY, look-up UNKNOWN, for its jobs alone; the detail names file and line. It is read
- * again for each batch that needs it, so a repair is taken without a restart. Opening notes it and
- *       goes on.
+ *       STUCK, look-up STUCK, for its jobs alone; the detail names file and line. It is read
+ *       again by tg_folder_mend, and by a batch that needs it when it changed since, so a repair is
+ *       taken without a restart; tg_folder_take_repaired tells of it. Opening notes it and goes on.
  *   the directory or the disk (gone, not writable, ENOSPC, EIO)
  *       DOWN for the batch, look-up DOWN.
  *
@@ -64,10 +64,14 @@ void tg_folder_close(struct tg_folder *s);
 /* Fills the out part of every job. n <= TG_FILE_BATCH_MAX. */
 void tg_folder_run(struct tg_folder *s, struct tg_folder_job *jobs, size_t n);
 
-/* Do ledger or totals say less than the CSV files? */
+/* Do ledger or totals say less than the CSV files, or is one of these damaged? */
 bool tg_folder_is_stale(const struct tg_folder *s);
 
-/* Tries to write them anew; tg_folder_is_stale says whether it worked. */
+/* Tries to write them anew, and reads damaged files again; tg_folder_is_stale says whether it
+ * worked. */
 void tg_folder_mend(struct tg_folder *s);
+
+/* Since the last call, has something that jobs were STUCK by become usable? */
+bool tg_folder_take_repaired(struct tg_folder *s);
 
 #endif

@@ -81,6 +81,16 @@ void tg_engine_take_back(struct tg_engine *e, struct tg_posting *p)
     try_later(e, p, until_ms != 0 ? until_ms - e->now_ms : 0);
 }
 
+/* Waits for its time: in memory, or parked when too many there are stuck, see engine.h. */
+static void wait_or_park(struct tg_engine *e, struct tg_posting *p)
+{
+    if (p->stuck && e->destinations[p->destination].stuck > e->window / 2) {
+        tg_engine_emit(e, p, TG_ACT_FORGET);
+    } else {
+        tg_engine_wait(e, p);
+    }
+}
+
 /* All its marks are on disk. */
 static void settled(struct tg_engine *e, struct tg_posting *p)
 {
@@ -99,11 +109,11 @@ static void settled(struct tg_engine *e, struct tg_posting *p)
         if (p->superseded) {
             cancel(e, p);
         } else {
-            tg_engine_wait(e, p);
+            wait_or_park(e, p);
         }
         break;
     case TG_POSTING_IN_DOUBT:
-        tg_engine_wait(e, p);
+        wait_or_park(e, p);
         break;
     default:
         tg_engine_emit(e, p, TG_ACT_FORGET);
@@ -195,6 +205,7 @@ static void note_health(struct tg_engine *e, struct tg_destination *d, enum tg_o
     case TG_OUTCOME_REJECTED:
     case TG_OUTCOME_RETRY:
     case TG_OUTCOME_THROTTLED:
+    case TG_OUTCOME_STUCK:
         break;
     }
     if (a->breaker.state != TG_BREAKER_CLOSED) {
@@ -243,9 +254,9 @@ static void on_retry(struct tg_engine *e, struct tg_posting *p, int64_t retry_af
 /* The backoff of answers that use up nothing. */
 static int64_t wait_delay_ms(struct tg_engine *e, struct tg_posting *p, int64_t retry_after_ms)
 {
-    if (p->waits < TG_DOWN_BACKOFF_MAX) {
-        p->waits++;
-    }
+    const unsigned most = p->stuck ? TG_STUCK_BACKOFF_MAX : TG_DOWN_BACKOFF_MAX;
+
+    p->waits = p->waits < most ? p->waits + 1 : most;
     return delay_ms(e, p->waits, retry_after_ms);
 }
 
@@ -268,7 +279,8 @@ static int on_outcome(struct tg_engine *e, struct tg_posting *p, const struct tg
     }
     tg_engine_release_slot(e, p);
     note_health(e, &e->destinations[p->destination], ev->outcome);
-    if (ev->outcome == TG_OUTCOME_THROTTLED || ev->outcome == TG_OUTCOME_DOWN) {
+    tg_engine_set_stuck(e, p, ev->outcome == TG_OUTCOME_STUCK);
+    if (ev->outcome == TG_OUTCOME_THROTTLED || ev->outcome == TG_OUTCOME_DOWN || p->stuck) {
         on_not_now(e, p, ev);
         return 0;
     }
@@ -296,6 +308,7 @@ static enum tg_outcome health_of(enum tg_lookup lookup)
     switch (lookup) {
     case TG_LOOKUP_FOUND:
     case TG_LOOKUP_ABSENT:
+    case TG_LOOKUP_STUCK:
         return TG_OUTCOME_POSTED;
     case TG_LOOKUP_DOWN:
         return TG_OUTCOME_DOWN;
@@ -316,14 +329,15 @@ static int on_lookup(struct tg_engine *e, struct tg_posting *p, const struct tg_
     }
     tg_engine_release_slot(e, p);
     note_health(e, &e->destinations[p->destination], health_of(lookup));
-    if (lookup == TG_LOOKUP_DOWN || lookup == TG_LOOKUP_THROTTLED) {
+    tg_engine_set_stuck(e, p, lookup == TG_LOOKUP_STUCK);
+    if (lookup == TG_LOOKUP_DOWN || lookup == TG_LOOKUP_THROTTLED || p->stuck) {
         const bool throttled = lookup == TG_LOOKUP_THROTTLED;
 
         p->due_ms = e->now_ms + wait_delay_ms(e, p, throttled ? ev->retry_after_ms : 0);
         if (throttled) {
             tg_engine_block(e, p->destination, p->due_ms, ev->retry_after_ms > 0);
         }
-        tg_engine_wait(e, p);
+        wait_or_park(e, p);
         return 0;
     }
     p->waits = 0;
@@ -425,6 +439,9 @@ static int apply(struct tg_engine *e, const struct tg_engine_event *ev)
         return on_pause(e, ev->destination, false);
     case TG_EV_BLOCK:
         return on_block(e, ev);
+    case TG_EV_MENDED:
+        tg_engine_mended(e, ev->destination);
+        return 0;
     case TG_EV_TICK:
         return 0;
     case TG_EV_MARKED:
@@ -530,11 +547,11 @@ void tg_engine_destination_stats(const struct tg_engine *e, uint32_t destination
     out->in_flight = d->in_phase[TG_PHASE_FLIGHT] + d->in_phase[TG_PHASE_LOOKING];
     out->retry = d->in_state[TG_POSTING_RETRY];
     out->in_doubt = d->in_state[TG_POSTING_IN_DOUBT];
+    out->stuck = d->stuck;
     out->marking = d->in_phase[TG_PHASE_MARKING] + d->in_phase[TG_PHASE_EMIT];
     out->breaker = e->accounts[d->account].breaker.state;
     out->paused = d->paused;
-    out->blocked_until_ms =
-        tg_limiter_blocked_until_ms(&e->accounts[d->account].limiter, e->now_ms);
+    out->blocked_until_ms = tg_limiter_blocked_until_ms(&e->accounts[d->account].limiter, e->now_ms);
 }
 
 bool tg_engine_is_quiet(const struct tg_engine *e)

@@ -9,7 +9,8 @@
  *   - absent after a look-up is re-sent only if the destination's dedupe class makes that safe.
  *   - what may have landed is never called retry, rejected or cancelled, even when a later request
  *     of it did nothing: it stays in doubt until it is found, or a person decides.
- *   - breaker, limiter and concurrency waits use up no attempt, and make no exception.
+ *   - breaker, limiter and concurrency waits use up no attempt, and make no exception. Nor does
+ * what is out of use there and concerns some postings only: these wait, the others go.
  *   - every open posting has a timer, is in flight, waits for a mark, or waits for its
  *     destination's turn: tg_engine_check proves it.
  *
@@ -72,6 +73,7 @@ enum tg_outcome {
     TG_OUTCOME_RETRY,     /* nothing happened there; later */
     TG_OUTCOME_THROTTLED, /* nothing happened there; it asks for a pause of retry_after_ms */
     TG_OUTCOME_DOWN,      /* nothing was sent: it could not be reached. Counts for the breaker */
+    TG_OUTCOME_STUCK,     /* nothing was sent: what this one needs there is out of use; others go */
     TG_OUTCOME_IN_DOUBT   /* sent, no clear answer */
 };
 
@@ -80,6 +82,7 @@ enum tg_lookup {
     TG_LOOKUP_ABSENT,
     TG_LOOKUP_UNKNOWN,  /* asked, no clear answer */
     TG_LOOKUP_DOWN,     /* it could not be reached. Counts for the breaker */
+    TG_LOOKUP_STUCK,    /* what this one needs there is out of use; others can be looked up */
     TG_LOOKUP_THROTTLED /* it asks for a pause of retry_after_ms */
 };
 
@@ -92,6 +95,7 @@ enum tg_engine_event_kind {
     TG_EV_PAUSE,   /* .destination: holds, drops nothing; what is marked sent still goes */
     TG_EV_RESUME,  /* .destination */
     TG_EV_BLOCK,   /* .destination .until_ms .said_ms: a pause it asked for, found at a start */
+    TG_EV_MENDED,  /* .destination: what was STUCK there may go now */
     TG_EV_TICK     /* time passed */
 };
 
@@ -120,7 +124,7 @@ enum tg_action_kind {
     TG_ACT_LOOKUP, /* .id: ask the destination for its key */
     TG_ACT_BLOCK,  /* .destination asked for a pause until .due_ms: make durable; no MARKED. No .id
                     */
-    TG_ACT_FORGET  /* .id: the engine no longer holds it (final, or handed to a person) */
+    TG_ACT_FORGET  /* .id: the engine no longer holds it (final, handed to a person, or parked) */
 };
 
 /*
@@ -131,7 +135,11 @@ enum tg_action_kind {
  * posting is told `ready` again only together with `sent`.
  *
  * attempt: how many sends of this posting were begun and used up, this one included. A send that
- * ended DOWN or THROTTLED, or was taken back before its first byte, is taken off again.
+ * ended DOWN, THROTTLED or STUCK, or was taken back before its first byte, is taken off again.
+ *
+ * Parked: a STUCK posting beyond half of its destination's window is forgotten in RETRY or
+ * IN_DOUBT, so that those which can go have room. After the destination's MENDED the shell loads
+ * it again.
  */
 struct tg_action {
     enum tg_action_kind kind;
@@ -157,6 +165,7 @@ struct tg_actions {
  *              after TG_RETRY_ATTEMPTS_MAX exception attempts_used_up
  *   THROTTLED  retry after retry_after_ms, the whole account waits; no attempt used up
  *   DOWN       retry soon, counts for the breaker; no attempt used up, so it may go on for ever
+ *   STUCK    retry after MENDED, or with a long backoff; no attempt used up, the others go on
  *   IN_DOUBT   in_doubt, looked up after a while (dedupe NONE: exception outcome_unknown at once)
  *
  *   FOUND      posted
@@ -164,6 +173,7 @@ struct tg_actions {
  *              and attempts are left; otherwise as UNKNOWN, since it may still land or show
  *   UNKNOWN    looked up again with backoff; after TG_LOOKUP_ATTEMPTS_MAX exception outcome_unknown
  *   DOWN       looked up again with backoff, counts for the breaker, uses up no look-up
+ *   STUCK    looked up again after MENDED, or with a long backoff; uses up no look-up
  *   THROTTLED  looked up again after retry_after_ms, the whole account waits; likewise
  */
 
@@ -201,6 +211,7 @@ struct tg_engine_stats {
     size_t in_flight;              /* sends and look-ups that are out */
     size_t retry, in_doubt;        /* by state */
     size_t marking;                /* wait for the journal */
+    size_t stuck;                  /* the last answer was STUCK */
     enum tg_breaker_state breaker; /* its account's */
     bool paused;
     int64_t blocked_until_ms; /* its account was asked to wait; 0: it was not, or that is over */

@@ -3,7 +3,7 @@
 #include "core/engine_parts.h"
 
 struct tally {
-    size_t open, slots; /* of a destination */
+    size_t open, slots, stuck; /* of a destination */
     size_t in_phase[TG_PHASE_COUNT];
     size_t in_state[TG_POSTING_STATE_COUNT];
 };
@@ -117,6 +117,10 @@ static int check_destination(const struct tg_engine *e, const struct tg_destinat
     if (t->open != d->open || t->slots != d->slots) {
         return tg_error_set(err, "destination %zu counts %zu open and %u slots, there are %zu, %zu",
                             index, d->open, d->slots, t->open, t->slots);
+    }
+    if (t->stuck != d->stuck) {
+        return tg_error_set(err, "destination %zu counts %zu stuck, there are %zu", index, d->stuck,
+                            t->stuck);
     }
     if (d->account >= e->account_count || d->open > e->window) {
         return tg_error_set(err, "destination %zu has no account, or is over its window", index);
@@ -250,6 +254,7 @@ int tg_engine_check(const struct tg_engine *e, int64_t now_ms, struct tg_error *
             }
             t.open++;
             t.slots += p->slot ? 1 : 0;
+            t.stuck += p->stuck ? 1 : 0;
             t.in_phase[p->phase]++;
             t.in_state[p->state]++;
         }

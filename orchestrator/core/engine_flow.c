@@ -288,6 +288,36 @@ static void run_turns(struct tg_engine *e, struct tg_account *a)
     }
 }
 
+/* One whose mark is on its way waits for that, and then no longer. */
+static void mended(struct tg_engine *e, struct tg_posting *p)
+{
+    tg_engine_set_stuck(e, p, false);
+    p->waits = 0;
+    p->due_ms = e->now_ms;
+    if (p->phase != TG_PHASE_TIMER) {
+        return;
+    }
+    tg_heap_remove(&e->timers, &p->node);
+    if (p->state == TG_POSTING_RETRY) {
+        tg_engine_enqueue(e, p);
+    } else {
+        tg_engine_ask(e, p);
+    }
+}
+
+void tg_engine_mended(struct tg_engine *e, uint32_t destination)
+{
+    for (uint32_t i = 0; i < e->pool_used; i++) { /* seldom, so a walk over all is fine */
+        struct tg_posting *p = &e->pool[i];
+        const bool waits = p->phase == TG_PHASE_TIMER || p->phase == TG_PHASE_MARKING ||
+                           (p->phase == TG_PHASE_EMIT && p->emit == TG_ACT_MARK);
+
+        if (p->phase != TG_PHASE_FREE && p->destination == destination && p->stuck && waits) {
+            mended(e, p);
+        }
+    }
+}
+
 static void shift_posting(struct tg_posting *p, int64_t by_ms)
 {
     p->due_ms -= by_ms;

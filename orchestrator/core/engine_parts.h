@@ -67,6 +67,7 @@ struct tg_posting {
     bool doubt;
     bool refused;    /* rejected while in doubt: not to be sent again */
     bool superseded; /* cancelled as soon as it is clear that nothing happened */
+    bool stuck;      /* the last answer was STUCK; counted in its destination */
     bool slot;       /* holds one of its destination's slots */
     enum tg_action_kind emit;
     struct tg_path_step path[TG_PATH_MAX]; /* emit MARK */
@@ -106,6 +107,7 @@ struct tg_destination {
     unsigned slots; /* in use */
     unsigned ramp;  /* after a pause: slots usable, one more with each answer */
     size_t open;
+    size_t stuck;
     size_t in_phase[TG_PHASE_COUNT];
     size_t in_state[TG_POSTING_STATE_COUNT];
 };
@@ -144,6 +146,7 @@ struct tg_posting *tg_engine_take(struct tg_engine *e, int64_t id, uint32_t dest
 void tg_engine_drop(struct tg_engine *e, struct tg_posting *p);
 void tg_engine_set_phase(struct tg_engine *e, struct tg_posting *p, enum tg_phase phase);
 void tg_engine_set_state(struct tg_engine *e, struct tg_posting *p, enum tg_posting_state state);
+void tg_engine_set_stuck(struct tg_engine *e, struct tg_posting *p, bool stuck);
 
 /* ---- engine_flow.c: from decisions to actions ---- */
 
@@ -170,6 +173,8 @@ void tg_engine_release_slot(struct tg_engine *e, struct tg_posting *p);
 bool tg_engine_resend_is_safe(const struct tg_engine *e, const struct tg_posting *p);
 /* Marked sent, but no byte went (engine.c): due when the account may be asked again. */
 void tg_engine_take_back(struct tg_engine *e, struct tg_posting *p);
+/* All of this destination that are stuck and wait are due. */
+void tg_engine_mended(struct tg_engine *e, uint32_t destination);
 /* The clock was set back by so much (or, < 0, it was not after all): what waits moves with it. */
 void tg_engine_shift(struct tg_engine *e, int64_t by_ms);
 /* Due timers, destinations' turns, then actions as far as there is room. */

@@ -238,6 +238,7 @@ void tg_engine_drop(struct tg_engine *e, struct tg_posting *p)
     struct tg_destination *d = &e->destinations[p->destination];
     const uint32_t index = (uint32_t)(p - e->pool);
 
+    tg_engine_set_stuck(e, p, false);
     table_remove(e, index);
     e->open--;
     e->in_phase[p->phase]--;
@@ -267,4 +268,14 @@ void tg_engine_set_state(struct tg_engine *e, struct tg_posting *p, enum tg_post
     d->in_state[p->state]--;
     p->state = state;
     d->in_state[state]++;
+}
+
+void tg_engine_set_stuck(struct tg_engine *e, struct tg_posting *p, bool stuck)
+{
+    struct tg_destination *d = &e->destinations[p->destination];
+
+    if (p->stuck != stuck) {
+        p->stuck = stuck;
+        d->stuck += stuck ? 1 : (size_t)-1;
+    }
 }

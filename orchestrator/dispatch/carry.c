@@ -177,6 +177,9 @@ static void carry_out(struct tg_dispatch *d, const struct tg_action *a)
         do_send(d, row, true);
         break;
     case TG_ACT_FORGET:
+        if (row->state == TG_POSTING_RETRY || row->state == TG_POSTING_IN_DOUBT) {
+            d->targets[row->destination].parked = true;
+        }
         tg_rows_remove(d->rows, a->id);
         break;
     case TG_ACT_BLOCK:
@@ -257,6 +260,18 @@ static void keep_text(char *out, size_t size, const char *text)
     (void)snprintf(out, size, "%s", text != NULL ? text : "");
 }
 
+/* What is said again and again until a file is mended is recorded once, not as an attempt each. */
+static void note_stuck(struct tg_open_row *row, const struct tg_connect_result *result)
+{
+    const bool stuck =
+        result->is_lookup ? result->lookup == TG_LOOKUP_STUCK : result->outcome == TG_OUTCOME_STUCK;
+
+    if (stuck && row->stuck) {
+        row->outcome = NULL;
+    }
+    row->stuck = stuck;
+}
+
 void tg_dispatch_on_result(void *arg, const struct tg_connect_result *result)
 {
     struct tg_target *t = arg;
@@ -285,5 +300,19 @@ void tg_dispatch_on_result(void *arg, const struct tg_connect_result *result)
         row->outcome = tg_dispatch_outcome_word(result->outcome);
         tg_dispatch_count_outcome(result->outcome);
     }
+    note_stuck(row, result);
     tg_dispatch_feed(d, &ev);
+}
+
+void tg_dispatch_on_usable(void *arg)
+{
+    struct tg_target *t = arg;
+    const struct tg_engine_event ev = {.kind = TG_EV_MENDED, .destination = t->config->index};
+
+    tg_dispatch_feed(t->owner, &ev);
+    if (t->parked) { /* from the first one on; those in memory are passed over */
+        t->parked = false;
+        t->after = 0;
+        t->more = true;
+    }
 }

@@ -168,6 +168,7 @@ static void publish(const struct tg_dispatch *d)
                                             .in_flight = is.in_flight,
                                             .retry = is.retry,
                                             .in_doubt = is.in_doubt,
+                                            .stuck = is.stuck,
                                             .breaker = tg_dispatch_breaker_number(is.breaker),
                                             .paused = d->targets[i].pause.paused,
                                             .maintenance = d->targets[i].away,
@@ -219,6 +220,9 @@ static int open_target(struct tg_dispatch *d, const struct tg_config_tenant *ten
         return -1;
     }
     t->ops->about(t->connector, &t->about);
+    if (t->ops->watch != NULL) {
+        t->ops->watch(t->connector, tg_dispatch_on_usable);
+    }
     d->open_connectors++;
     return 0;
 }

@@ -31,6 +31,7 @@ struct tg_target {
     struct tg_dispatch *owner;
     int64_t after;                       /* postings up to this id were loaded */
     bool more;                           /* there may be postings behind it */
+    bool parked;                         /* the engine let go of some that are stuck */
     const struct tg_windows_of *windows; /* NULL: none */
     bool away;                           /* in one of them */
     bool held;                           /* so the engine was told: for either reason */
@@ -96,6 +97,7 @@ void tg_dispatch_on_marked(void *arg, int64_t posting);
 void tg_dispatch_on_settled(void *arg);
 void tg_dispatch_on_marks_fatal(void *arg, const struct tg_error *err);
 void tg_dispatch_on_result(void *arg, const struct tg_connect_result *result);
+void tg_dispatch_on_usable(void *arg);
 
 /* ---- load.c ---- */
 

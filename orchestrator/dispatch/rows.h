@@ -19,6 +19,7 @@ struct tg_open_row {
     unsigned marks_out;            /* in a batch that is not on disk yet */
     bool out;                      /* with the connector */
     bool superseded;               /* as loaded */
+    bool stuck;                    /* the connector's last answer, and recorded */
     int64_t reverses;              /* 0: not a reversal */
     char key_hex[2 * TG_POSTING_KEY_BYTES + 1];
     char reverses_hex[2 * TG_POSTING_KEY_BYTES + 1];

@@ -15,6 +15,8 @@ const char *tg_dispatch_outcome_word(enum tg_outcome o)
         return "throttled";
     case TG_OUTCOME_DOWN:
         return "down";
+    case TG_OUTCOME_STUCK:
+        return "stuck";
     case TG_OUTCOME_IN_DOUBT:
         break;
     }
@@ -47,6 +49,9 @@ const char *tg_dispatch_lookup_word(enum tg_lookup l)
     }
     if (l == TG_LOOKUP_THROTTLED) {
         return "throttled";
+    }
+    if (l == TG_LOOKUP_STUCK) {
+        return "stuck";
     }
     return l == TG_LOOKUP_ABSENT ? "absent" : "unknown";
 }

@@ -31,6 +31,12 @@ static void answer(struct sim *s, uint32_t request, int64_t in_ms, int result,
     s->epoch = now_epoch;
 }
 
+/* Nothing is sent to a damaged file, so nothing of it can land. */
+static bool meets_damage(const struct sim *s, uint32_t row)
+{
+    return s->places[s->rows[row].place].damaged && s->rows[row].id % 3 == 0;
+}
+
 void sim_place_send(struct sim *s, uint32_t row)
 {
     const struct sim_place *p = &s->places[s->rows[row].place];
@@ -40,6 +46,11 @@ void sim_place_send(struct sim *s, uint32_t row)
     if (sim_account(s, s->rows[row].place)->down) {
         sim_see(s, SIM_SEEN_DOWN);
         answer(s, q, sim_between(s, 1, 50), TG_OUTCOME_DOWN, 0);
+        return;
+    }
+    if (meets_damage(s, row)) {
+        sim_see(s, SIM_SEEN_STUCK);
+        answer(s, q, sim_between(s, 1, 50), TG_OUTCOME_STUCK, 0);
         return;
     }
     answer(s, q, p->timeout_ms, TG_OUTCOME_IN_DOUBT, 0); /* counts if nothing comes before */
@@ -60,6 +71,11 @@ void sim_place_lookup(struct sim *s, uint32_t row)
     const uint32_t q = new_request(s, row, true);
 
     sim_trace(s, "row %u look-up", row);
+    if (!down && meets_damage(s, row)) {
+        sim_see(s, SIM_SEEN_STUCK_IN_DOUBT);
+        answer(s, q, sim_between(s, 1, 50), TG_LOOKUP_STUCK, 0);
+        return;
+    }
     if (down || sim_chance(s, 15)) {
         answer(s, q, sim_between(s, 1, p->timeout_ms),
                down && sim_below(s, 2) == 0 ? TG_LOOKUP_DOWN : TG_LOOKUP_UNKNOWN, 0);

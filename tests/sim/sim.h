@@ -74,6 +74,9 @@ enum sim_mutation { SIM_MUTATION_TABLE(SIM_MUTATION_ENUM) SIM_MUTATION_COUNT };
     X(HELD_BACK, "sends taken back because a destination asked for a pause")                       \
     X(SHARED, "destinations that share an account")                                                \
     X(DOWN, "refused connections")                                                                 \
+    X(STUCK, "sends that met a damaged file")                                                      \
+    X(STUCK_IN_DOUBT, "look-ups that met a damaged file")                                          \
+    X(MENDED, "files mended with postings waiting")                                                \
     X(REJECTED, "rejections")                                                                      \
     X(REJECTED_IN_DOUBT, "rejections of postings in doubt")                                        \
     X(BREAKER_OPEN, "breakers opened")                                                             \
@@ -108,6 +111,8 @@ enum sim_event_kind {
     SIM_EV_RESUME,
     SIM_EV_DOWN,
     SIM_EV_UP,
+    SIM_EV_DAMAGE, /* .a place: one of its files */
+    SIM_EV_MEND,
     SIM_EV_STOP,
     SIM_EV_START,
     SIM_EV_CALM /* no more faults */
@@ -162,6 +167,7 @@ struct sim_place {
     int64_t wait_until_ms, wait_said_ms; /* durable: what it asked for */
     /* of its account, kept at the first place of it: */
     bool down;
+    bool damaged;                  /* what every third posting needs there */
     unsigned out;                  /* sends and look-ups, this epoch */
     int64_t not_before_ms;         /* nothing may go out before */
     int64_t durable_not_before_ms; /* the part of it that is on disk */

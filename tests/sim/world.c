@@ -215,6 +215,9 @@ static void make_faults(struct sim *s)
         if (sim_below(s, 3) == 0) {
             plan_pair(s, until_ms, SIM_EV_PAUSE, SIM_EV_RESUME, i);
         }
+        if (sim_below(s, 2) == 0) {
+            plan_pair(s, until_ms, SIM_EV_DAMAGE, SIM_EV_MEND, i);
+        }
     }
     for (uint64_t k = sim_below(s, 3); k > 0; k--) {
         sim_at(s, sim_between(s, s->now_ms, until_ms), SIM_EV_JUMP, 0, 0,
@@ -271,6 +274,24 @@ static void pause_place(struct sim *s, uint32_t place, bool paused)
     }
 }
 
+/* A damaged file, or the connector's word that it is good again. */
+static void damage_place(struct sim *s, uint32_t place, bool damaged)
+{
+    const struct tg_engine_event ev = {.kind = TG_EV_MENDED, .destination = place};
+    struct tg_engine_stats stats;
+
+    s->places[place].damaged = damaged;
+    sim_trace(s, "place %u %s", place, damaged ? "damaged" : "mended");
+    if (damaged || !s->alive) {
+        return;
+    }
+    tg_engine_destination_stats(s->engine, place, &stats);
+    if (stats.stuck > 0) {
+        sim_see(s, SIM_SEEN_MENDED);
+    }
+    sim_shell_feed(s, &ev);
+}
+
 static void calm_down(struct sim *s)
 {
     sim_trace(s, "calm");
@@ -279,6 +300,7 @@ static void calm_down(struct sim *s)
     s->crashes = 0;
     for (uint32_t i = 0; i < s->place_count; i++) {
         s->places[i].down = false;
+        damage_place(s, i, false);
         if (s->places[i].paused) {
             pause_place(s, i, false);
         }
@@ -352,6 +374,10 @@ static void happen(struct sim *s, const struct sim_event *ev)
     case SIM_EV_UP:
         sim_account(s, ev->a)->down = ev->kind == SIM_EV_DOWN && !s->calm;
         sim_trace(s, "place %u %s", ev->a, sim_account(s, ev->a)->down ? "down" : "up");
+        break;
+    case SIM_EV_DAMAGE:
+    case SIM_EV_MEND:
+        damage_place(s, ev->a, ev->kind == SIM_EV_DAMAGE && !s->calm);
         break;
     case SIM_EV_STOP:
         sim_shell_stop(s);

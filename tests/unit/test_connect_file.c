@@ -31,6 +31,7 @@ struct rig {
     bool late, closed;
     const char *reverses; /* the next job takes this key back; NULL: none */
     size_t answers;
+    size_t usable;           /* told that what was stuck may go */
     enum tg_outcome outcome; /* of the last answer */
     enum tg_lookup lookup;
     char ref[TG_CONNECT_REF_MAX_BYTES], detail[TG_CONNECT_DETAIL_MAX_BYTES];
@@ -62,6 +63,11 @@ static void on_done(void *arg, const struct tg_connect_result *r)
     (void)snprintf(g->detail, sizeof(g->detail), "%s", r->detail != NULL ? r->detail : "");
 }
 
+static void on_usable(void *arg)
+{
+    ((struct rig *)arg)->usable++;
+}
+
 static void on_closed(void *arg)
 {
     ((struct rig *)arg)->closed = true;
@@ -79,6 +85,7 @@ static void start(struct rig *g)
         print_message("# %s\n", err.text);
     }
     assert_non_null(g->connector);
+    tg_connector_file.watch(g->connector, on_usable);
 }
 
 static void stop(struct rig *g)
@@ -311,12 +318,12 @@ static void only_its_book_waits(struct rig *g, const char *damaged, const char *
     if (restart) {
         start(g);
     }
-    assert_int_equal(pay(g, 20, "2026-W47"), TG_OUTCOME_RETRY);
+    assert_int_equal(pay(g, 20, "2026-W47"), TG_OUTCOME_STUCK);
     if (strstr(g->detail, detail) == NULL) {
         print_message("# %s\n", g->detail);
     }
     assert_non_null(strstr(g->detail, detail));
-    assert_int_equal(look(g, 1, "2026-W47"), TG_LOOKUP_UNKNOWN);
+    assert_int_equal(look(g, 1, "2026-W47"), TG_LOOKUP_STUCK);
     assert_int_equal(pay(g, 30 + (unsigned)g->answers, "2026-W44"), TG_OUTCOME_POSTED);
     now = slurp(path);
     assert_string_equal(now, damaged); /* not cut, not appended to */
@@ -366,6 +373,43 @@ static void a_file_damaged_at_the_start_stops_its_book_only(void **state)
     damaged_files(*state, true);
 }
 
+/* Nobody asks for it: the connector itself looks at a damaged file again, and tells once when it is
+ * good. Moving it away mends it too. */
+static void mend_and_wait(struct rig *g, bool move)
+{
+    const size_t before = g->usable;
+    char path[256];
+    char *good;
+
+    path_of(g, "payroll-2026-W47.csv", path);
+    good = slurp(path);
+    put(path, "not a book\n");
+    assert_int_equal(pay(g, 20, "2026-W47"), TG_OUTCOME_STUCK);
+    assert_int_equal(pay(g, 21, "2026-W47"), TG_OUTCOME_STUCK);
+    assert_int_equal(g->usable, before);
+    if (move) {
+        assert_int_equal(unlink(path), 0);
+    } else {
+        put(path, good);
+    }
+    while (g->usable == before && !g->late) {
+        (void)uv_run(&g->loop, UV_RUN_ONCE);
+    }
+    assert_int_equal(g->usable, before + 1);
+    assert_int_equal(look(g, 1, "2026-W47"), move ? TG_LOOKUP_ABSENT : TG_LOOKUP_FOUND);
+    assert_int_equal(g->usable, before + 1);
+    free(good);
+}
+
+static void a_mended_file_is_told_of(void **state)
+{
+    struct rig *g = *state;
+
+    assert_int_equal(pay(g, 1, "2026-W47"), TG_OUTCOME_POSTED);
+    mend_and_wait(g, false);
+    mend_and_wait(g, true);
+}
+
 static void a_link_in_place_of_a_file_stops_its_book_only(void **state)
 {
     struct rig *g = *state;
@@ -373,11 +417,11 @@ static void a_link_in_place_of_a_file_stops_its_book_only(void **state)
 
     path_of(g, "payroll-2026-W47.csv", path);
     assert_int_equal(symlink("/dev/null", path), 0);
-    assert_int_equal(pay(g, 1, "2026-W47"), TG_OUTCOME_RETRY);
+    assert_int_equal(pay(g, 1, "2026-W47"), TG_OUTCOME_STUCK);
     assert_int_equal(pay(g, 2, "2026-W44"), TG_OUTCOME_POSTED);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(mkdir(path, 0750), 0);
-    assert_int_equal(pay(g, 1, "2026-W47"), TG_OUTCOME_RETRY);
+    assert_int_equal(pay(g, 1, "2026-W47"), TG_OUTCOME_STUCK);
     assert_int_equal(rmdir(path), 0);
     assert_int_equal(pay(g, 1, "2026-W47"), TG_OUTCOME_POSTED);
 }
@@ -523,6 +567,7 @@ int main(void)
         T(a_new_directory_is_locked_and_recovered),
         T(a_file_damaged_while_running_stops_its_book_only),
         T(a_file_damaged_at_the_start_stops_its_book_only),
+        T(a_mended_file_is_told_of),
         T(a_link_in_place_of_a_file_stops_its_book_only),
         T(a_damaged_labor_file_keeps_its_ledger_entries),
         T(a_stale_ledger_is_mended_without_another_posting),

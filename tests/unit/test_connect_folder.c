@@ -461,13 +461,13 @@ static void must_wait(const char *part, bool labor)
     struct tg_folder_job j = job(&m, 900, labor, false);
 
     tg_folder_run(f, &j, 1);
-    assert_int_equal(j.outcome, TG_OUTCOME_RETRY);
+    assert_int_equal(j.outcome, TG_OUTCOME_STUCK);
     if (strstr(j.detail, part) == NULL) {
         print_message("# %s\n", j.detail);
     }
     assert_non_null(strstr(j.detail, part));
     assert_non_null(strstr(j.detail, labor ? "labor-2026-11.csv" : "payroll-2026-11.csv"));
-    assert_int_equal(look(f, 900, labor), TG_LOOKUP_UNKNOWN);
+    assert_int_equal(look(f, 900, labor), TG_LOOKUP_STUCK);
     assert_int_equal(send_one(f, 901, !labor, NULL), TG_OUTCOME_POSTED);
     tg_folder_close(f);
 }

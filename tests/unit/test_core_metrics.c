@@ -58,7 +58,7 @@ static void destinations_are_told_apart(void **state)
 {
     static char text[64 * 1024];
     const struct tg_destination_gauges down = {
-        .open = 7, .in_flight = 1, .retry = 4, .in_doubt = 2, .breaker = 2};
+        .open = 7, .in_flight = 1, .retry = 4, .in_doubt = 2, .stuck = 3, .breaker = 2};
 
     (void)state;
     assert_int_equal(tg_metrics_destinations(3), 0);

@@ -20,6 +20,9 @@
 #define PAYLOAD                                                                                    \
     "{\"entry\":\"TE-1\",\"version\":1,\"date\":\"2026-11-16\",\"pay_period\":\"2026-W47\","       \
     "\"worker\":\"W-1\",\"pay_code\":\"REG\",\"hours\":\"1.00\"}"
+#define PAYLOAD_W48                                                                                \
+    "{\"entry\":\"TE-1\",\"version\":1,\"date\":\"2026-11-23\",\"pay_period\":\"2026-W48\","       \
+    "\"worker\":\"W-1\",\"pay_code\":\"REG\",\"hours\":\"1.00\"}"
 #define ROUNDS_MAX 20000
 
 static struct tg_config_destination destination;
@@ -119,12 +122,13 @@ static int teardown(void **state)
     struct rig *g = *state;
     void *inner = g->journal;
     char path[256];
-    static const char *const names[] = {"payroll-2026-W47.csv", "payroll-2026-W47.totals.json"};
+    static const char *const names[] = {"payroll-2026-W47.csv", "payroll-2026-W47.totals.json",
+                                        "payroll-2026-W48.csv", "payroll-2026-W48.totals.json"};
 
     if (g->dispatch != NULL) {
         stop(g);
     }
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         (void)snprintf(path, sizeof(path), "%s/%s", out_dir, names[i]);
         (void)unlink(path);
     }
@@ -465,6 +469,44 @@ static void what_was_asked_for_outlives_a_restart(void **state)
     stop(g);
 }
 
+static void put(const char *path, const char *text)
+{
+    FILE *f = fopen(path, "w");
+
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* More postings wait for a damaged file than there is room for: those of another file pass them,
+ * none of them ends as an exception, and all are posted when the file is mended. */
+static void a_damaged_file_holds_up_nobody_else(void **state)
+{
+    const unsigned waiting = TG_DEST_WINDOW_MAX + 100;
+    struct rig *g = *state;
+
+    (void)add(g, 1, 1, PAYLOAD, TG_POSTING_READY, 0);
+    start(g);
+    run_until(g, TG_POSTING_POSTED, 1);
+    stop(g);
+    assert_int_equal(csv_lines(), 1);
+    put(csv, "not a book\n");
+    (void)add(g, 2, waiting, PAYLOAD, TG_POSTING_READY, 0);
+    (void)add(g, 2 + waiting, 20, PAYLOAD_W48, TG_POSTING_READY, 0);
+    start(g);
+    run_until(g, TG_POSTING_POSTED, 21);
+    run_until(g, TG_POSTING_RETRY, waiting);
+    assert_int_equal(jt_sql_int(g->journal, "SELECT max(attempt) FROM postings WHERE state = 4"),
+                     0);
+    assert_int_equal(unlink(csv), 0); /* moved away: a new one is begun */
+    run_until(g, TG_POSTING_POSTED, 21 + waiting);
+    assert_int_equal(csv_lines(), waiting);
+    assert_int_equal(jt_sql_int(g->journal, "SELECT count(*) FROM exceptions"), 0);
+    assert_in_range(jt_sql_int(g->journal, "SELECT count(*) FROM attempts WHERE outcome = 'stuck'"),
+                    waiting, 2 * waiting);
+    stop(g);
+}
+
 static void a_wrong_connector_is_named(void **state)
 {
     struct rig *g = *state;
@@ -547,6 +589,7 @@ int main(void)
         T(changes_that_overtake_each_other),
         T(a_stop_waits_for_changes),
         T(what_was_asked_for_outlives_a_restart),
+        T(a_damaged_file_holds_up_nobody_else),
         T(a_wrong_connector_is_named),
         cmocka_unit_test(rows_come_and_go),
     };
