@@ -110,7 +110,7 @@ int tg_admit_decode(const struct tg_str *parts, size_t n, size_t expected_rates,
 enum tg_redis_error tg_redis_error_of(struct tg_str text)
 {
     static const char *const busy[] = {"LOADING",  "BUSY",       "MASTERDOWN", "CLUSTERDOWN",
-                                       "READONLY", "NOREPLICAS", "MISCONF",    "OOM"};
+                                       "READONLY", "NOREPLICAS", "MISCONF"};
     static const char *const auth[] = {"NOAUTH", "NOPERM", "WRONGPASS"};
     static const char full[] = "ERR max number of clients reached";
     struct tg_str word = {text.data, 0};
@@ -120,6 +120,9 @@ enum tg_redis_error tg_redis_error_of(struct tg_str text)
     }
     if (tg_str_equal_c(word, "NOSCRIPT")) {
         return TG_REDIS_NOSCRIPT;
+    }
+    if (tg_str_equal_c(word, "OOM")) {
+        return TG_REDIS_FULL;
     }
     for (size_t i = 0; i < sizeof(busy) / sizeof(busy[0]); i++) {
         if (tg_str_equal_c(word, busy[i])) {

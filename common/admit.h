@@ -55,8 +55,9 @@ int tg_admit_decode(const struct tg_str *parts, size_t n, size_t expected_rates,
 /* What a Redis error text means for the caller; from its prefix (NOSCRIPT, OOM, LOADING ...). */
 enum tg_redis_error {
     TG_REDIS_NOSCRIPT, /* send EVAL once */
-    TG_REDIS_BUSY,     /* LOADING BUSY MASTERDOWN CLUSTERDOWN READONLY NOREPLICAS MISCONF OOM,
-                          max clients: 503 */
+    TG_REDIS_BUSY,     /* LOADING BUSY MASTERDOWN CLUSTERDOWN READONLY NOREPLICAS MISCONF, max
+                          clients: 503 redis_unavailable */
+    TG_REDIS_FULL,     /* OOM: it answers, and takes nothing new: 503 backlog */
     TG_REDIS_AUTH,     /* NOAUTH NOPERM WRONGPASS: drop the link, alert */
     TG_REDIS_OTHER     /* a bug of ours: 500, alert */
 };

@@ -41,6 +41,10 @@ int tg_contract_check_journal(struct tg_str found, const char *own, struct tg_er
     if (tg_str_equal_c(found, own)) {
         return 0;
     }
+    if (found.len == 0) {
+        return tg_error_set(err, "Redis names no journal and could not be told of this one; is its "
+                                 "memory full? Raise maxmemory until this program has connected");
+    }
     if (!tg_str_is_name(found, TG_JOURNAL_ID_BYTES)) {
         return tg_error_set(err, "the journal's id in Redis is not one");
     }

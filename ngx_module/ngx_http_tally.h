@@ -252,6 +252,7 @@ typedef enum {
     NGX_HTTP_TALLY_OP_REPLY,        /* ctx->reply is valid */
     NGX_HTTP_TALLY_OP_NOT_SENT,     /* no link: nothing happened in Redis */
     NGX_HTTP_TALLY_OP_BUSY,         /* Redis refused: nothing happened */
+    NGX_HTTP_TALLY_OP_FULL,         /* short of memory: nothing happened */
     NGX_HTTP_TALLY_OP_UNKNOWN,      /* sent, no answer in time */
     NGX_HTTP_TALLY_OP_FAULT         /* an answer that should not be: 500 */
 } ngx_http_tally_outcome_e;

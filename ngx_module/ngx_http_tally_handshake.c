@@ -65,6 +65,8 @@ static ngx_int_t ngx_http_tally_handshake_send(ngx_http_tally_link_t *link,
     ngx_uint_t step, ngx_str_t *args, ngx_uint_t n);
 static void ngx_http_tally_handshake_reply(redisAsyncContext *ac, void *reply,
     void *data);
+static ngx_uint_t ngx_http_tally_handshake_no_matter(ngx_uint_t step,
+    redisReply *reply);
 static void ngx_http_tally_handshake_error(ngx_http_tally_link_t *link,
     ngx_uint_t step, redisReply *reply);
 static ngx_int_t ngx_http_tally_handshake_check(ngx_http_tally_link_t *link,
@@ -457,12 +459,16 @@ ngx_http_tally_handshake_reply(redisAsyncContext *ac, void *reply, void *data)
         return;
     }
 
-    if (rep->type == REDIS_REPLY_ERROR) {
+    if (rep->type == REDIS_REPLY_ERROR
+        && !ngx_http_tally_handshake_no_matter(step, rep))
+    {
         ngx_http_tally_handshake_error(link, step, rep);
         return;
     }
 
-    if (rep->type != ngx_http_tally_steps[step].type) {
+    if (rep->type != REDIS_REPLY_ERROR
+        && rep->type != ngx_http_tally_steps[step].type)
+    {
         ngx_http_tally_link_fail(link, ngx_http_tally_handshake_odd_reason, 1);
         return;
     }
@@ -484,10 +490,28 @@ ngx_http_tally_handshake_reply(redisAsyncContext *ac, void *reply, void *data)
 }
 
 
+/*
+ * Short of memory Redis refuses HSETNX, also where the fields are there.  If
+ * they are is what HMGET tells; a replay is answered all the same.
+ */
+
+static ngx_uint_t
+ngx_http_tally_handshake_no_matter(ngx_uint_t step, redisReply *reply)
+{
+    ngx_str_t  text;
+
+    ngx_http_tally_redis_text(reply->str, reply->len, &text);
+
+    return step == NGX_HTTP_TALLY_STEP_META_SET
+           && tg_redis_error_of(ngx_http_tally_tg(&text)) == TG_REDIS_FULL;
+}
+
+
 static void
 ngx_http_tally_handshake_error(ngx_http_tally_link_t *link, ngx_uint_t step,
     redisReply *reply)
 {
+    enum tg_redis_error           error;
     ngx_str_t                     text;
     ngx_uint_t                    level;
     const ngx_http_tally_step_t  *st;
@@ -496,7 +520,9 @@ ngx_http_tally_handshake_error(ngx_http_tally_link_t *link, ngx_uint_t step,
 
     ngx_http_tally_redis_text(reply->str, reply->len, &text);
 
-    if (tg_redis_error_of(ngx_http_tally_tg(&text)) == TG_REDIS_BUSY) {
+    error = tg_redis_error_of(ngx_http_tally_tg(&text));
+
+    if (error == TG_REDIS_BUSY || error == TG_REDIS_FULL) {
 
         /* loading, a replica, short of memory: it may pass soon */
 

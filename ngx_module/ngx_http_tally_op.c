@@ -51,6 +51,9 @@ static const char  ngx_http_tally_op_rights_reason[] =
 static const char  ngx_http_tally_op_busy_reason[] =
     "Redis refuses calls";
 
+static const char  ngx_http_tally_op_full_reason[] =
+    "Redis is short of memory";
+
 static const char  ngx_http_tally_op_silent_reason[] =
     "Redis does not answer";
 
@@ -481,6 +484,17 @@ ngx_http_tally_op_error(ngx_http_tally_op_t *op, redisReply *reply)
 
         return NGX_HTTP_TALLY_OP_BUSY;
 
+    case TG_REDIS_FULL:
+
+        level = ngx_http_tally_link_level(link, ngx_http_tally_op_full_reason,
+                                          NGX_LOG_WARN);
+
+        ngx_log_error(level, link->log, 0, "tally redis \"%V\": %s: %V",
+                      &link->redis->name, ngx_http_tally_op_full_reason,
+                      &text);
+
+        return NGX_HTTP_TALLY_OP_FULL;
+
     case TG_REDIS_AUTH:
 
         ngx_log_error(NGX_LOG_ALERT, link->log, 0,
@@ -633,6 +647,12 @@ ngx_http_tally_op_detail(ngx_http_request_t *r, ngx_http_tally_ctx_t *ctx,
 
     case NGX_HTTP_TALLY_OP_BUSY:
         ngx_str_set(detail, "Redis refused the call, so nothing has happened. "
+                            "Try again later.");
+        return;
+
+    case NGX_HTTP_TALLY_OP_FULL:
+        ngx_str_set(detail, "Redis is short of memory until what waits in it "
+                            "has been worked off, so nothing has happened. "
                             "Try again later.");
         return;
 

@@ -272,6 +272,7 @@ ngx_http_tally_precontent_decide(ngx_http_request_t *r,
 
     case NGX_HTTP_TALLY_OP_NOT_SENT:
     case NGX_HTTP_TALLY_OP_BUSY:
+    case NGX_HTTP_TALLY_OP_FULL:
     case NGX_HTTP_TALLY_OP_UNKNOWN:
         return ngx_http_tally_precontent_away(r, ctx);
 
@@ -310,8 +311,11 @@ ngx_http_tally_precontent_away(ngx_http_request_t *r,
     }
 
     return ngx_http_tally_precontent_refuse(r, ctx,
-                                            TG_PROBLEM_REDIS_UNAVAILABLE, 0,
-                                            &detail);
+                                            ctx->outcome
+                                            == NGX_HTTP_TALLY_OP_FULL
+                                            ? TG_PROBLEM_BACKLOG
+                                            : TG_PROBLEM_REDIS_UNAVAILABLE,
+                                            0, &detail);
 }
 
 

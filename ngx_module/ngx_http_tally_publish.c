@@ -361,6 +361,10 @@ ngx_http_tally_publish_answer(ngx_http_request_t *r,
         return ngx_http_tally_refuse(r, ctx, TG_PROBLEM_REDIS_UNAVAILABLE, 0,
                                      &detail);
 
+    case NGX_HTTP_TALLY_OP_FULL:
+        ngx_http_tally_op_detail(r, ctx, &detail);
+        return ngx_http_tally_refuse(r, ctx, TG_PROBLEM_BACKLOG, 0, &detail);
+
     default: /* NGX_HTTP_TALLY_OP_FAULT */
         return ngx_http_tally_fault(r, ctx);
     }

@@ -49,13 +49,16 @@ static bool not_usable(struct tg_intake *i, const redisReply *reply, const char 
 
 /* ---- groups ---- */
 
+/* Short of memory Redis refuses before it looks whether the group is there. If it is not, reading
+ * says NOGROUP; and to read is what makes room. */
 static void on_group(void *arg, const redisReply *reply)
 {
     struct tg_intake *i = arg;
 
     if (reply == NULL) {
         i->groups_failed = true;
-    } else if (reply->type == REDIS_REPLY_ERROR && !tg_stream_is_error(reply, "BUSYGROUP")) {
+    } else if (reply->type == REDIS_REPLY_ERROR && !tg_stream_is_error(reply, "BUSYGROUP") &&
+               !tg_stream_is_error(reply, "OOM")) {
         tg_log(TG_LOG_ERROR, "intake", "XGROUP CREATE refused: %s", reply->str);
         i->groups_failed = true;
         i->wait_until_ms = tg_intake_now(i) + TG_INTAKE_ERROR_WAIT_MS;

@@ -23,6 +23,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/admit.h"
 #include "common/contract.h"
 #include "common/keys.h"
 #include "common/log.h"
@@ -278,7 +279,9 @@ static void on_meta(redisAsyncContext *ac, void *reply, void *arg)
     if (r == NULL || l->state != HANDSHAKE || l->doomed) {
         return;
     }
-    if (r->type == REDIS_REPLY_ERROR) {
+    /* Short of memory Redis refuses HSETNX, also where the fields are there. If they are is what
+     * HMGET tells; and to work the stream off is what makes room. */
+    if (r->type == REDIS_REPLY_ERROR && tg_redis_error_of(tg_str_of(r->str)) != TG_REDIS_FULL) {
         refuse(l, "handshake refused", r->str);
         return;
     }

@@ -191,7 +191,8 @@ def test_out_of_memory(make_edge):
     added = edge.redis.added()
     with edge.client() as c:
         answer = edge.post(c)
-        assert_problem(answer, 503, "redis_unavailable")
+        assert_problem(answer, 503, "backlog")
+        assert int(answer.headers["retry-after"]) >= 1
         assert edge.redis.added() == added
         edge.admin.config_set("maxmemory", "0")
         assert edge.post(c).status_code == 202
