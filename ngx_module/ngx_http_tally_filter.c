@@ -20,6 +20,8 @@ static ngx_uint_t ngx_http_tally_is_own_page(ngx_http_request_t *r);
 static ngx_uint_t ngx_http_tally_page_code(ngx_http_request_t *r,
     ngx_http_tally_ctx_t *ctx, enum tg_problem_code *code,
     ngx_str_t *detail);
+static void ngx_http_tally_page_limit(ngx_http_request_t *r,
+    ngx_str_t *detail);
 static ngx_int_t ngx_http_tally_replace(ngx_http_request_t *r,
     ngx_http_tally_ctx_t *ctx, enum tg_problem_code code, ngx_str_t *detail);
 
@@ -102,7 +104,7 @@ ngx_http_tally_page_code(ngx_http_request_t *r, ngx_http_tally_ctx_t *ctx,
 
     case NGX_HTTP_REQUEST_ENTITY_TOO_LARGE:
         *code = TG_PROBLEM_BODY_TOO_LARGE;
-        ngx_str_set(detail, "the body is larger than this location takes");
+        ngx_http_tally_page_limit(r, detail);
         return 1;
 
     case NGX_HTTP_BAD_REQUEST:
@@ -120,6 +122,29 @@ ngx_http_tally_page_code(ngx_http_request_t *r, ngx_http_tally_ctx_t *ctx,
     default:
         return 0;
     }
+}
+
+
+static void
+ngx_http_tally_page_limit(ngx_http_request_t *r, ngx_str_t *detail)
+{
+    u_char                    *p;
+    ngx_http_core_loc_conf_t  *clcf;
+
+    clcf = ngx_http_get_module_loc_conf(r, ngx_http_core_module);
+
+    p = ngx_pnalloc(r->pool, NGX_HTTP_TALLY_DETAIL_MAX);
+    if (p == NULL) {
+        ngx_str_set(detail, "the body is larger than this location takes");
+        return;
+    }
+
+    detail->data = p;
+    detail->len = ngx_snprintf(p, NGX_HTTP_TALLY_DETAIL_MAX,
+                               "the body is larger than this location "
+                               "takes: at most %O bytes",
+                               clcf->client_max_body_size)
+                  - p;
 }
 
 
