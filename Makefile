@@ -197,12 +197,12 @@ ERP ?=
 demo:
 	@tests/harness/deps.sh --quiet build base $(if $(filter tryton,$(ERP)),tryton)
 	@$(MAKE) --no-print-directory -s build
-	@$(PYTHON) conf/demo/demo.py
+	@$(PYTHON) conf/demo/demo.py $(if $(ERP),--erp=$(ERP))
 
 run:
 	@tests/harness/deps.sh --quiet build base $(if $(filter tryton,$(ERP)),tryton)
 	@$(MAKE) --no-print-directory -s build
-	@$(PYTHON) conf/demo/demo.py --stay
+	@$(PYTHON) conf/demo/demo.py --stay $(if $(ERP),--erp=$(ERP))
 
 # as root, in a storage of its own; IMAGE_BASE=debian:trixie-slim pulls the base, IMAGE_ARCHIVE=FILE exports
 IMAGE := build/image

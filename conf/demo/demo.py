@@ -1,10 +1,11 @@
 #!/usr/bin/python3
-"""make demo: one week of approved time through NGINX, Redis, the orchestrator, into an ERP ledger and
-a payroll file; then the proof that each entry arrived once.
+"""make demo: one week of approved time through NGINX, Redis, the orchestrator, into the ERPs of two legal
+entities and payroll files; then the proof that each entry arrived once.
 
-  demo.py          runs, reports, stops everything; exit 0 only when every number is what the input
-                   implies (week.py works that out apart from the product's counters)
-  demo.py --stay   the same, then stays up until Ctrl-C (make run)
+  demo.py                runs, reports, stops everything; exit 0 only when every number is what the input
+                         implies (expect.py works that out apart from the product's counters)
+  demo.py --erp=tryton   the same week into a real Tryton (make demo ERP=tryton)
+  demo.py --stay         the same, then stays up until Ctrl-C (make run)
 """
 import argparse
 import fcntl
@@ -23,21 +24,27 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).resolve().parent)]
 
+import erps  # noqa: E402
+import expect  # noqa: E402
 import judge  # noqa: E402
 import week  # noqa: E402
 from tests.harness import sign, stack  # noqa: E402
 
 VAR = ROOT / "var"
+CONF = "var/conf/tallygate.yaml"
 SENDERS = 8
 QUIET_SECONDS = 60
+OVER = ("posted", "exception", "cancelled", "reversed")  # states of postings
 
 
 class Demo:
-    def __init__(self):
+    def __init__(self, erp):
         self.port = 8080 if not stack.can_connect(("127.0.0.1", 8080)) else stack.free_port()
-        self.secret = sign.new_secret()
-        self.redis = self.nginx = self.orchestrator = None
-        self.tokens = {}
+        self.secrets = {"hook": sign.new_secret(), "hr": sign.new_secret(),
+                        "jira": sign.new_text_secret()}
+        self.redis = self.nginx = self.orchestrator = self.erp = None
+        self.make_erp = erps.ERPS[erp]
+        self.tokens, self.answers, self.held, self.began = {}, [], [], time.monotonic()
 
     # ---- set-up ----
 
@@ -49,12 +56,21 @@ class Demo:
         for log in (VAR / "log").glob("*.log"):
             log.unlink()
         (VAR / "secrets").chmod(0o700)
-        (VAR / "secrets/webhooks").write_text(f"{week.TENANT} psa {self.secret}\n")
+        (VAR / "secrets/webhooks").write_text("".join(
+            f"{week.TENANT} {source} {self.secrets[way]}\n"
+            for way, source in (("hook", "psa"), ("jira", "jira"), ("hr", "hr"))))
         self.tallygate("token", "keys", "--out", "var/keys", "--name", "demo", "--alg", "ES256",
                        "--kid", "demo-1")
         conf = (ROOT / "conf/nginx.conf").read_text()
         conf = conf.replace("../var/", "../").replace("127.0.0.1:8080", f"127.0.0.1:{self.port}")
         (VAR / "conf/nginx.conf").write_text(conf)
+        self.erp = self.make_erp(VAR)
+        self.erp.start()
+        conf = (ROOT / "conf/tallygate.yaml").read_text()
+        head, tail = conf.split("      erp:\n")
+        _, payroll = tail.split("      payroll:\n")
+        (VAR / "conf/tallygate.yaml").write_text(
+            head + erps.as_yaml(self.erp.destinations(), 6) + "      payroll:\n" + payroll)
 
     def tallygate(self, *args):
         done = subprocess.run([stack.BINARY, *args], cwd=ROOT, capture_output=True, text=True)
@@ -75,7 +91,7 @@ class Demo:
         self.redis = stack.Redis(VAR / "run", secrets_dir=VAR / "secrets")
         self.redis.process.log = VAR / "log/redis.log"
         self.redis.start()
-        self.orchestrator = stack.Orchestrator(VAR / "log", ROOT / "conf/tallygate.yaml",
+        self.orchestrator = stack.Orchestrator(VAR / "log", ROOT / CONF,
                                                str(VAR / "run/orchestrator.sock"))
         self.orchestrator.start()
         globals_ = "daemon off;" + (" user root;" if os.geteuid() == 0 else "")
@@ -103,7 +119,8 @@ class Demo:
     def stop(self):
         for name, end in (("nginx", self.nginx and (lambda: self.nginx.stop(signal.SIGQUIT))),
                           ("orchestrator", self.orchestrator and self.orchestrator.stop),
-                          ("redis", self.redis and self.redis.stop)):
+                          ("redis", self.redis and self.redis.stop),
+                          ("the ERP", self.erp and self.erp.stop)):
             if end:
                 status = end()
                 if status not in (0, None):
@@ -111,18 +128,27 @@ class Demo:
 
     # ---- the week ----
 
-    def request(self, connection, s: week.Send):
-        body = sign.cloudevent(s.event_id, s.data or s.entry.data(), s.type, week.SOURCE,
-                               subject=s.entry.id, time="2026-11-20T17:00:00Z")
-        if s.way == "hook":
-            path = f"/hooks/{week.TENANT}/psa"
-            secret = sign.new_secret() if s.spoil == "signature" else self.secret
-            headers = sign.webhook_headers(secret, s.key, body)
-        else:
+    def message(self, s: week.Send):
+        """(path, headers, body) of a request."""
+        if s.way == "jira":
+            body, path = json.dumps(s.data).encode(), f"/hooks/{week.TENANT}/jira"
+            secret = sign.new_text_secret() if s.spoil == "signature" else self.secrets["jira"]
+            return path, sign.hub_headers(secret, body) | {"Content-Type": "application/json"}, body
+        source = "urn:acme:hr" if s.way == "hr" else week.SOURCE
+        body = sign.cloudevent(s.event_id, s.data, s.type, source, subject=s.data["id"],
+                               time="2026-11-20T17:00:00Z")
+        if s.way == "bearer":
             path = "/v1/events"
             headers = {"Authorization": "Bearer " + self.token(s.client, s.scope),
                        "Idempotency-Key": f'"{s.key}"'}
-        headers["Content-Type"] = "application/cloudevents+json"
+        else:
+            path = f"/hooks/{week.TENANT}/{'hr' if s.way == 'hr' else 'psa'}"
+            secret = sign.new_secret() if s.spoil == "signature" else self.secrets[s.way]
+            headers = sign.webhook_headers(secret, s.key, body)
+        return path, headers | {"Content-Type": "application/cloudevents+json"}, body
+
+    def request(self, connection, s: week.Send):
+        path, headers, body = self.message(s)
         connection.request("POST", path, body, headers)
         answer = connection.getresponse()
         text = answer.read()
@@ -133,42 +159,57 @@ class Demo:
         event = json.loads(text)["id"] if answer.status == 202 else ""
         return answer.status, code, replayed, event
 
-    def send_all(self, sends):
-        results, done = [], 0
-        began = time.monotonic()
-        for step in sorted({s.step for s in sends}):
-            todo = queue.SimpleQueue()
-            for s in sends:
-                if s.step == step:
-                    todo.put(s)
-            out, errors = [], []
-
-            def work():
-                c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
-                while True:
-                    try:
-                        s = todo.get_nowait()
-                    except queue.Empty:
-                        c.close()
-                        return
-                    try:
-                        out.append((s, self.request(c, s)))
-                    except (OSError, http.client.HTTPException, ValueError) as e:
-                        errors.append((s, e))
-                        c.close()
-
-            threads = [threading.Thread(target=work) for _ in range(SENDERS)]
-            for t in threads:
-                t.start()
-            for t in threads:
-                t.join()
-            if errors:
-                raise SystemExit(f"demo: {len(errors)} requests failed, the first: {errors[0]}")
-            results += out
-            done += len(out)
-            progress(f"sent {done} of {len(sends)} requests", began)
+    def run(self, sends):
+        """The week, step by step."""
+        for step in sorted({s.step for s in sends} | set(week.BEFORE)):
+            for what in week.BEFORE.get(step, []):
+                self.act(what)
+            self.send([s for s in sends if s.step == step])
+            progress(f"sent {len(self.answers)} of {len(sends)} requests", self.began)
         line_end()
-        return results
+
+    def act(self, what):
+        if what in ("pause", "resume"):
+            for name in self.erp.pausable:
+                self.tallygate("destinations", what, "-c", CONF, "--tenant", week.TENANT, "--reason",
+                               "the demo", name)
+        elif what == "note":
+            self.held = sorted(o["id"] for story in self.wait("settle").values()
+                               for o in story["objects"] if o["state"] == "held")
+        else:
+            self.wait(what)
+
+    def send(self, sends):
+        """All at the same time."""
+        todo, out, errors = queue.SimpleQueue(), [], []
+        for s in sends:
+            todo.put(s)
+
+        def work():
+            c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+            while True:
+                try:
+                    s = todo.get_nowait()
+                except queue.Empty:
+                    c.close()
+                    return
+                try:
+                    out.append((s, self.request(c, s)))
+                except (OSError, http.client.HTTPException, ValueError) as e:
+                    errors.append((s, e))
+                    c.close()
+
+        threads = [threading.Thread(target=work) for _ in range(min(SENDERS, len(sends)))]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        if errors:
+            raise SystemExit(f"demo: {len(errors)} requests failed, the first: {errors[0]}")
+        odd = [(s.way, s.key, r[:2]) for s, r in out if r[0] >= 500]
+        if odd:
+            raise SystemExit(f"demo: {len(odd)} requests were answered 5xx, the first: {odd[0]}")
+        self.answers += out
 
     def get(self, path, token):
         c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
@@ -178,35 +219,38 @@ class Demo:
         c.close()
         return r.status, text
 
-    def wait_posted(self, events):
-        """Until every accepted event says, through the API, that nothing of it is on its way."""
-        token, open_events = self.token("svc-status", "status:read"), dict.fromkeys(events)
-        began, stages = time.monotonic(), {}
-        while open_events:
-            for event in list(open_events):
+    def wait(self, what):
+        """Until the API says of every accepted event that it is in the journal (`seen`), that nothing of
+        it is on its way (`settle`), or held either (`released`). Gives their stories."""
+        token, began, stories = self.token("svc-status", "status:read"), time.monotonic(), {}
+        events = list(dict.fromkeys(r[3] for _, r in self.answers if r[0] == 202))
+        while len(stories) < len(events):
+            for event in (e for e in events if e not in stories):
                 status, text = self.get(f"/v1/events/{event}", token)
-                if status != 200:
-                    continue
-                story = json.loads(text)
-                moving = [p for o in story.get("objects", []) for p in o["postings"]
-                          if p["state"] not in ("posted", "exception", "cancelled")]
-                if story.get("stage") == "in_stream" or story["status"] == "in_stream" or moving:
+                story = json.loads(text) if status == 200 else None
+                if not story or not is_over(story, what):
                     break  # in order: the rest is no further
-                stages[event] = story
-                del open_events[event]
-            progress(f"settled {len(stages)} of {len(events)} events", began)
+                stories[event] = story
+            progress(f"{what}: {len(stories)} of {len(events)} events", self.began)
             if time.monotonic() - began > QUIET_SECONDS:
-                raise SystemExit(f"demo: {len(open_events)} events did not settle in "
-                                 f"{QUIET_SECONDS} s, e.g. {next(iter(open_events))}")
-            if open_events:
+                raise SystemExit(f"demo: {len(events) - len(stories)} events are not `{what}` in "
+                                 f"{QUIET_SECONDS} s, e.g. {event}: {text.decode()[:1000]}")
+            if len(stories) < len(events):
                 time.sleep(0.05)
-        line_end()
-        return stages
+        return stories
 
     def exceptions(self):
-        text = self.tallygate("exceptions", "list", "-c", "conf/tallygate.yaml", "--json")
+        text = self.tallygate("exceptions", "list", "-c", CONF, "--json")
         rows = json.loads(text)
         return rows["exceptions"] if isinstance(rows, dict) else rows
+
+
+def is_over(story, what):
+    if "in_stream" in (story["status"], story.get("stage")):
+        return False
+    objects = story.get("objects", [])
+    moving = what != "seen" and any(p["state"] not in OVER for o in objects for p in o["postings"])
+    return not moving and not (what == "released" and any(o["state"] == "held" for o in objects))
 
 
 def progress(text, began):
@@ -230,6 +274,7 @@ def line_end():
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stay", action="store_true", help="stay up after the report")
+    parser.add_argument("--erp", choices=list(erps.ERPS), default="", help="default: files, and REST")
     args = parser.parse_args()
     for sig in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends the processes too
         signal.signal(sig, lambda n, _: sys.exit(128 + n))
@@ -242,29 +287,28 @@ def main():
         print("demo: another demo is up in this tree (make run?); end it first")
         return 1
     began = time.monotonic()
-    demo, wrong = Demo(), None
+    demo, wrong = Demo(args.erp), None
     try:
-        print("demo: starting Redis, the orchestrator and NGINX", flush=True)
+        print(f"demo: starting Redis, the orchestrator and NGINX{', and Tryton' * bool(args.erp)}",
+              flush=True)
         demo.prepare()
         demo.start()
         sends = week.plan(week.entries())
-        results = demo.send_all(sends)
-        odd = [(s.way, s.key, r[:2]) for s, r in results if r[0] >= 500]
-        if odd:
-            raise SystemExit(f"demo: {len(odd)} requests were answered 5xx, the first: {odd[0]}")
-        events = list(dict.fromkeys(r[3] for _, r in results if r[0] == 202))
-        stages = demo.wait_posted(events)
-        duplicates = sum(s["status"] == "duplicate" for s in stages.values())
-        arrived = judge.read(VAR / "out", results, demo.exceptions(), duplicates)
-        wrong = judge.judge(arrived, week.expected(sends))
-        print(judge.table(arrived, week.expected(sends)))
+        demo.run(sends)
+        stories = demo.wait("released")
+        duplicates = sum(s["status"] == "duplicate" for s in stories.values())
+        x = expect.expected(sends)
+        arrived = judge.read(VAR / "out", demo.answers, demo.erp.book(), demo.exceptions(), demo.held,
+                             duplicates)
+        wrong = judge.judge(arrived, x)
+        print(judge.table(arrived, x, demo.erp.names))
         if args.stay:
             stay(demo)
     finally:
         demo.stop()
     for line in wrong[:20]:
         print(f"demo: {line}")
-    verify = demo.tallygate("audit", "verify", "-c", "conf/tallygate.yaml").strip().splitlines()[-1]
+    verify = demo.tallygate("audit", "verify", "-c", CONF).strip().splitlines()[-1]
     print(f"demo: {verify}")
     print(f"demo: {'reconciled' if not wrong else 'NOT reconciled'} "
           f"({time.monotonic() - began:.1f} s)")
@@ -275,7 +319,8 @@ def stay(demo):
     base = f"http://127.0.0.1:{demo.port}"
     print(f"demo: staying up at {base} until Ctrl-C; try\n"
           f"  curl -s {base}/metrics/edge | head\n"
-          f"  build/tallygate exceptions list -c conf/tallygate.yaml\n"
+          f"  build/tallygate exceptions list -c {CONF}\n"
+          f"  build/tallygate destinations list -c {CONF}\n"
           f"  TOKEN=$(build/tallygate token sign --key var/keys/demo.pem --kid demo-1 --alg ES256 "
           f"--iss https://idp.demo.example --aud tallygate --sub me --tenant acme "
           f"--scope 'validate status:read')\n"

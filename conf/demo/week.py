@@ -1,36 +1,49 @@
-"""One week of approved time at the firm `acme`, from a fixed seed: master data, calendar, entries,
-and every request a PSA would send, with the answer and the effect it must have.
-
-What must come out is worked out here from the input alone; demo.py compares it with what the ERP
-ledger, the payroll file and the exception list say. Nothing here reads the product's counters.
+"""One week of approved time at the firm `acme` (acme.py), from a fixed seed: the entries, and every request
+that a PSA, Jira and HR would send, with the answer it must have. expect.py works out from these what must
+have become of them.
 """
+import datetime
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+import acme
+from acme import CLOSED_DAY, CLOSED_PROJECT, PEOPLE, PROJECTS, master  # noqa: F401
+from tests.harness import jira
+
+CALENDAR = acme.calendar()
 TENANT, SOURCE, TYPE = "acme", "urn:acme:psa", "com.tallygate.time_entry.approved.v1"
+WITHDRAWN, CHANGED = "com.tallygate.time_entry.withdrawn.v1", "com.tallygate.worker.changed.v1"
 DAYS = ["2026-11-16", "2026-11-17", "2026-11-18", "2026-11-19", "2026-11-20"]
-PEOPLE, PROJECTS = 40, 12
-RATES = {"junior": "55.00", "senior": "85.00", "principal": "120.00"}
-LEFT, CLOSED_PROJECT, CLOSED_DAY = "W-040", "P-112", "2026-10-30"
+FRIDAY = datetime.datetime(2026, 11, 20, 17, tzinfo=datetime.timezone.utc)
+
+# What happens one after the other; the requests of one step go out at the same time. The burst needs a
+# step for each request.
+HR, HR_OVERTAKEN, WEEK, TROUBLE, BURST, AFTER_BURST = 1, 2, 3, 4, 100, 200
+HIRED, CORRECTED, OVERTAKEN, EARLY, EARLY_CORRECTED, END = 300, 310, 320, 330, 340, 400
+# settle: of what was sent nothing moves; released: nor is anything held; note: what is held now; seen: it is
+# in the journal; pause, resume: all destinations, by hand
+BEFORE = {HR_OVERTAKEN: ["settle"], WEEK: ["settle"], HIRED: ["settle", "note"], CORRECTED: ["released"],
+          OVERTAKEN: ["released"], EARLY: ["released", "pause"], EARLY_CORRECTED: ["seen"],
+          END: ["seen", "resume", "released"]}
 
 
 @dataclass
 class Entry:
-    """One approved time entry, and why it will wait for a person (None: it is posted)."""
+    """One version of a time entry."""
     id: str
     worker: str
     project: str
     task: str
     date: str
     hours: Decimal
-    waits: str | None = None
+    version: int = 1
     shape: int = 0  # 0 decimal hours, 1 minutes, 2 ISO 8601 duration, 3 HH:MM
 
     def data(self):
-        out = {"id": self.id, "version": 1, "worker": self.worker, "project": self.project,
-               "task": self.task, "date": self.date, "approved_by": "W-001",
-               "approved_at": "2026-11-20T17:00:00Z"}
+        out = {"id": self.id, "version": self.version, "worker": self.worker,
+               "project": self.project, "task": self.task, "date": self.date,
+               "approved_by": "W-001", "approved_at": "2026-11-20T17:00:00Z"}
         minutes = int(self.hours * 60)
         h, m = divmod(minutes, 60)
         if self.shape == 0:
@@ -43,17 +56,30 @@ class Entry:
             out["duration"] = f"{h}:{m:02}"
         return out
 
+    def withdrawal(self):
+        return {"id": self.id, "version": self.version, "withdrawn_by": "W-001",
+                "withdrawn_at": "2026-11-21T08:00:00Z", "reason": "booked twice"}
+
+    def worklog(self, event):
+        """As Jira says it: its own id and its time of change, which are our id and version."""
+        zone = datetime.timezone(datetime.timedelta(hours=acme.entity_of(self.worker) == acme.DE))
+        started = datetime.datetime.fromisoformat(self.date).replace(hour=9, tzinfo=zone)
+        changed = datetime.datetime.fromtimestamp(self.version // 1000, zone)
+        updated = changed - datetime.timedelta(hours=1) if event == "deleted" else changed
+        return jira.worklog(event, self.id.removeprefix("jira-"), acme.issue(self.project, self.task),
+                            acme.account(self.worker), started, int(self.hours * 3600), updated,
+                            sent=changed)
+
 
 @dataclass
 class Send:
-    """One request: how it goes out, what must come back. Steps run one after the other, the sends
-    of one step at the same time."""
+    """One request: how it goes out, what must come back."""
     step: int
-    way: str                # hook, bearer
-    entry: Entry
-    key: str                # webhook id or idempotency key
+    way: str                # hook, bearer (the PSA); jira; hr
+    entry: Entry | None     # None: it is of a worker
+    key: str                # webhook id or idempotency key; Jira has none
     event_id: str
-    status: int             # of the answer
+    status: int = 202       # of the answer
     code: str = ""          # problem code
     replayed: bool = False
     client: str = "svc-psa"
@@ -63,174 +89,160 @@ class Send:
     note: str = ""
     data: dict = field(default_factory=dict)
 
+    def __post_init__(self):
+        self.data = self.data or (self.entry.withdrawal() if self.type == WITHDRAWN
+                                  else self.entry.data())
 
-def master():
-    categories = list(RATES)
-    rng = random.Random(11)
-    workers, assignments = [], []
-    for i in range(1, PEOPLE + 1):
-        wid = f"W-{i:03}"
-        employment = {"from": "2024-01-01", "to": "2026-10-31" if wid == LEFT else None}
-        workers.append({"id": wid, "name": f"Worker {i}", "legal_entity": "ACME-DE",
-                        "cost_center": f"CC-{100 * rng.randint(1, 3)}",
-                        "labor_category": categories[i % 3], "pay_code": "REG",
-                        "employment": [employment], "aliases": {"psa": f"u-{i}"}})
-        assignments += [{"worker": wid, "project": f"P-{100 + p}", "from": "2026-01-01", "to": None}
-                        for p in range(1, PROJECTS + 1)]
-    projects = []
-    for p in range(1, PROJECTS + 1):
-        pid = f"P-{100 + p}"
-        states = [{"from": "2026-01-01", "to": None, "state": "open"}]
-        if pid == CLOSED_PROJECT:
-            states = [{"from": "2026-01-01", "to": "2026-10-31", "state": "open"},
-                      {"from": "2026-11-01", "to": None, "state": "closed"}]
-        tasks = [{"id": f"T-{t}", "name": f"Task {t}", "billable": True,
-                  "states": [{"from": "2026-01-01", "to": None, "state": "open"}]}
-                 for t in range(1, 4)]
-        projects.append({"id": pid, "name": f"Project {p}", "client": f"C-{(p - 1) // 3 + 1}",
-                         "legal_entity": "ACME-DE", "states": states, "tasks": tasks,
-                         "aliases": {}})
-    return {"version": "2026-11-16", "workers": workers, "projects": projects,
-            "assignments": assignments,
-            "labor_categories": [{"id": c, "name": c.capitalize(), "billable": True,
-                                  "cost_rate": r, "currency": "EUR"} for c, r in RATES.items()],
-            "cost_centers": [{"id": f"CC-{n}", "legal_entity": "ACME-DE"} for n in (100, 200, 300)],
-            "legal_entities": [{"id": "ACME-DE", "currency": "EUR"}]}
-
-
-CALENDAR = """\
-# Accounting periods and pay cycles of acme.
-periods:
-  - { id: "2026-10", from: 2026-10-01, to: 2026-10-31, state: closed }
-  - { id: "2026-11", from: 2026-11-01, to: 2026-11-30, state: open }
-pay_cycles:
-  - { id: "2026-W44", from: 2026-10-26, to: 2026-11-01, cutoff: "2026-11-03T12:00:00Z" }
-  - { id: "2026-W47", from: 2026-11-16, to: 2026-11-22, cutoff: "2026-11-24T12:00:00Z" }
-"""
+    def of_jira(self):
+        return self.way == "jira"
 
 
 def entries(seed=2026):
-    """600 entries: three a day and person, quarters of an hour."""
+    """What was worked: three entries a day and person, quarters of an hour; and the two who are hired."""
     rng = random.Random(seed)
     out = []
+
+    def add(wid, day):
+        n = len(out) + 1
+        out.append(Entry(f"TE-{n:06}", wid, f"P-{100 + rng.randint(1, PROJECTS - 1)}",
+                         f"T-{rng.randint(1, 3)}", day, Decimal(rng.randint(4, 14)) / 4, 1, n % 4))
+
     for worker in range(1, PEOPLE + 1):
         for day in DAYS:
             for _ in range(3):
-                n = len(out) + 1
-                wid = f"W-{worker:03}"
-                out.append(Entry(f"TE-{n:06}", wid, f"P-{100 + rng.randint(1, PROJECTS - 1)}",
-                                 f"T-{rng.randint(1, 3)}", day,
-                                 Decimal(rng.randint(4, 14)) / 4,
-                                 "worker_inactive" if wid == LEFT else None, n % 4))
-    # a worker who left sends one entry, not fifteen: the rest of that week goes to a colleague
-    left = [e for e in out if e.worker == LEFT]
-    for e in left[1:]:
-        e.worker, e.waits = "W-039", None
-    out[30].project, out[30].waits = CLOSED_PROJECT, "project_closed"
-    out[60].date, out[60].waits = CLOSED_DAY, "period_closed"
+                add(f"W-{worker:03}", day)
+    # who has left sends one entry, not all: the rest is a colleague's
+    for e in [e for e in out if e.worker == acme.LEFT][1:]:
+        e.worker = "W-039"
+    for e in [e for e in out if e.worker == acme.LEAVER and e.date > acme.LAST_DAY][1:]:
+        e.worker = "W-021"
+    for e in (out[30], out[33]):
+        e.project = CLOSED_PROJECT
+    out[60].date = CLOSED_DAY
+    for day in DAYS[2:]:
+        for wid in (acme.HIRED, acme.HIRED, acme.HIRED_LATE, acme.HIRED_LATE):
+            add(wid, day)
+    for n, e in enumerate(e for e in out if e.worker in acme.IN_JIRA or in_jira_once(e)):
+        e.id, e.version = f"jira-{20001 + n}", jira.millis(FRIDAY) + 1000 * n
     return out
+
+
+def in_jira_once(e):
+    """The late one logs his Thursday in Jira, before anybody knows whose account that is."""
+    return e.worker == acme.HIRED_LATE and e.date == DAYS[3]
+
+
+class Plan:
+    """Collects the requests."""
+
+    def __init__(self):
+        self.sends = []
+
+    def hook(self, step, e, status=202, **kw):
+        known = {"key": f"msg-{e.id}-{e.version}", "event_id": f"evt-{e.id}-{e.version}"}
+        self.sends.append(Send(step, "hook", e, status=status, **known | kw))
+
+    def bearer(self, step, e, status=202, **kw):
+        known = {"key": f"key-{e.id}-{e.version}", "event_id": f"evt-{e.id}-{e.version}"}
+        self.sends.append(Send(step, "bearer", e, status=status, **known | kw))
+
+    def jira(self, step, e, event="created", status=202, **kw):
+        type_ = WITHDRAWN if event == "deleted" else TYPE
+        self.sends.append(Send(step, "jira", e, "", f"{e.id}@{e.version}", status, type=type_,
+                               data=e.worklog(event), **kw))
+
+    def hr(self, step, change, **kw):
+        name = f"{change['id']}-{change['version']}"
+        self.sends.append(Send(step, "hr", None, f"msg-hr-{name}", f"evt-hr-{name}", type=CHANGED,
+                               data=change, **kw))
 
 
 def plan(all_entries):
     """Every request of the week, in steps."""
-    sends = []
-    burst, rest = all_entries[570:], all_entries[:570]
+    p, changes = Plan(), acme.hr_changes()
+    # these come late, and are changed before they are posted
+    early = [*all_entries[570:572], next(e for e in all_entries if e.worker == "W-033")]
+    late = all_entries[573]         # its correction comes before it
+    burst = all_entries[574:600]
+    first = [e for e in all_entries if e not in early + burst + [late]]
+    worklogs = [e for e in first if e.id.startswith("jira-")]
+    psa = [e for e in first if e not in worklogs]
 
-    def hook(step, e, status=202, **kw):
-        sends.append(Send(step, "hook", e, f"msg-{e.id}", f"evt-{e.id}", status, **kw))
-
-    def bearer(step, e, status=202, **kw):
-        kw.setdefault("key", f"key-{e.id}")
-        sends.append(Send(step, "bearer", e, event_id=f"evt-{e.id}", status=status, **kw))
-
-    for n, e in enumerate(rest):
-        (bearer if n % 3 == 2 else hook)(1, e)
-    # what goes wrong in a real week; each of these has its true entry in step 1 or 3
-    for e in [x for x in rest if rest.index(x) % 3 == 0][:25]:
-        hook(2, e, replayed=True, note="re-delivered by the PSA")
-    for e in [x for x in rest if rest.index(x) % 3 == 2][:10]:
-        bearer(2, e, replayed=True, note="re-sent after a time-out")
-    for n, e in enumerate([x for x in rest if rest.index(x) % 3 == 1][:5]):
-        sends.append(Send(2, "hook", e, f"msg-again-{e.id}", f"evt-{e.id}", 202,
-                          note="same event under a new webhook id"))
-    for e in [x for x in rest if rest.index(x) % 3 == 2][20:23]:
-        changed = e.data() | {"note": "changed"}
-        bearer(2, e, 422, code="idempotency_mismatch", data=changed,
-               note="a re-used key with another body")
-    for e in rest[100:104]:
-        sends.append(Send(2, "hook", e, f"msg-forged-{e.id}", f"evt-forged-{e.id}", 401,
-                          code="signature_invalid", spoil="signature", note="a wrong signature"))
-    for e in rest[110:113]:
-        bearer(2, e, 403, code="scope_insufficient", scope="status:read", key=f"key-scope-{e.id}",
-               note="a missing scope")
-    for e in rest[120:122]:
-        sends.append(Send(2, "hook", e, f"msg-type-{e.id}", f"evt-type-{e.id}", 403,
-                          code="type_not_allowed", type="com.other.payment.v1",
-                          note="a type not allowed"))
-    # a trial client has 10 an hour: of its 30 at once 10 pass, 20 are refused (which: it may choose
-    # its order, so they go one after the other), and the PSA delivers those 20 by webhook
+    for what in ("leaves", "moves", "hired"):
+        p.hr(HR, changes[what])
+    p.hr(HR_OVERTAKEN, changes["moved before"], note="an older change, overtaken by a newer one")
+    for n, e in enumerate(psa):
+        (p.bearer if n % 3 == 2 else p.hook)(WEEK, e)
+    for e in worklogs:
+        p.jira(WEEK, e)
+    trouble(p, psa, worklogs)
+    # a trial client has 10 an hour: of its 26 at once 10 pass and 16 are refused (which: it may choose
+    # its order, so they go one after the other), and the PSA delivers those 16 by webhook
     for n, e in enumerate(burst):
-        bearer(100 + n, e, 202 if n < 10 else 429, code="" if n < 10 else "rate_limited",
-               client="trial-app", key=f"key-trial-{e.id}", note="a burst over the rate")
+        p.bearer(BURST + n, e, 202 if n < 10 else 429, code="" if n < 10 else "rate_limited",
+                 client="trial-app", key=f"key-trial-{e.id}", note="a burst over the rate")
     for e in burst[10:]:
-        hook(200, e)
-    return sends
+        p.hook(AFTER_BURST, e)
+    p.hr(HIRED, changes["hired late"], note="a hire that HR sends after the first entry")
+    corrections(p, psa, worklogs)
+    p.hook(CORRECTED, replace(late, version=2, hours=late.hours + 1), note="overtakes its original")
+    p.hook(OVERTAKEN, late, note="an original that its correction overtook")
+    for e in early:
+        p.hook(EARLY, e)
+        p.hook(EARLY_CORRECTED, replace(e, version=2, hours=e.hours + Decimal("0.25")),
+               note="a correction before the posting")
+    return p.sends
 
 
-@dataclass
-class Expected:
-    sent: int
-    answers: dict       # (status, code, replayed) -> count
-    entries: int        # distinct entries that were accepted
-    duplicates: int     # events the journal must know as duplicates
-    posted: int
-    waiting: dict       # code -> entries, sorted
-    labor: dict         # entry -> what its line in the ERP file must say
-    payroll: dict       # entry -> what its line in the payroll file must say
-    hours_source: Decimal   # of the accepted entries, each once
-    hours_posted: Decimal
-    amount: Decimal
+def trouble(p, psa, worklogs):
+    """What goes wrong in a real week; each of these has its true entry in another step."""
+    hooked = [e for n, e in enumerate(psa) if n % 3 != 2]
+    by_token = [e for n, e in enumerate(psa) if n % 3 == 2]
+    for e in hooked[:25]:
+        p.hook(TROUBLE, e, replayed=True, note="re-delivered by the PSA")
+    for e in by_token[:10]:
+        p.bearer(TROUBLE, e, replayed=True, note="re-sent after a time-out")
+    for e in worklogs[:8]:
+        p.jira(TROUBLE, e, replayed=True, note="re-delivered by Jira")
+    for e in hooked[25:30]:
+        p.hook(TROUBLE, e, key=f"msg-again-{e.id}", note="same event under a new webhook id")
+    for e in by_token[20:23]:
+        p.bearer(TROUBLE, e, 422, code="idempotency_mismatch", data=e.data() | {"note": "changed"},
+                 note="a re-used key with another body")
+    for e in hooked[100:104]:
+        p.hook(TROUBLE, e, 401, code="signature_invalid", spoil="signature", key=f"msg-forged-{e.id}",
+               event_id=f"evt-forged-{e.id}", note="a wrong signature")
+    for e in worklogs[10:12]:
+        p.jira(TROUBLE, replace(e, version=e.version + 500, hours=Decimal(20)), "updated", 401,
+               code="signature_invalid", spoil="signature", note="a wrong signature of Jira")
+    for e in hooked[110:113]:
+        p.bearer(TROUBLE, e, 403, code="scope_insufficient", scope="status:read",
+                 key=f"key-scope-{e.id}", note="a missing scope")
+    for e in hooked[120:122]:
+        p.hook(TROUBLE, e, 403, code="type_not_allowed", type="com.other.payment.v1", data=e.data(),
+               key=f"msg-type-{e.id}", event_id=f"evt-type-{e.id}", note="a type not allowed")
 
 
-def expected(sends):
-    answers, accepted, first_events, duplicates = {}, {}, set(), 0
-    for s in sends:
-        k = (s.status, s.code, s.replayed)
-        answers[k] = answers.get(k, 0) + 1
-        if s.status != 202 or s.replayed:
-            continue
-        accepted[s.entry.id] = s.entry
-        identity = (s.way if s.way == "hook" else s.client, s.event_id)
-        duplicates += identity in first_events
-        first_events.add(identity)
-    waiting, posted = {}, []
-    for e in sorted(accepted.values(), key=lambda e: e.id):
-        if e.waits:
-            waiting.setdefault(e.waits, []).append(e.id)
-        else:
-            posted.append(e)
-    labor, payroll = postings(posted)
-    return Expected(
-        sent=len(sends), answers=answers, entries=len(accepted), duplicates=duplicates,
-        posted=len(posted), waiting=waiting, labor=labor, payroll=payroll,
-        hours_source=sum((e.hours for e in accepted.values()), Decimal(0)),
-        hours_posted=sum((e.hours for e in posted), Decimal(0)),
-        amount=sum((Decimal(line["amount"]) for line in labor.values()), Decimal(0)))
-
-
-def postings(posted):
-    """Field by field, the line each entry owes to ERP and to payroll."""
-    workers = {w["id"]: w for w in master()["workers"]}
-    labor, payroll = {}, {}
-    for e in posted:
-        w = workers[e.worker]
-        rate = Decimal(RATES[w["labor_category"]])
-        labor[e.id] = {
-            "entry": e.id, "version": "1", "date": e.date, "period": e.date[:7],
-            "worker": e.worker, "project": e.project, "task": e.task,
-            "legal_entity": w["legal_entity"], "cost_center": w["cost_center"],
-            "labor_category": w["labor_category"], "hours": f"{e.hours:.2f}",
-            "cost_rate": f"{rate:.2f}", "amount": f"{e.hours * rate:.2f}", "currency": "EUR"}
-        payroll[e.id] = {"entry": e.id, "version": "1", "date": e.date, "pay_period": "2026-W47",
-                         "worker": e.worker, "pay_code": "REG", "hours": f"{e.hours:.2f}"}
-    return labor, payroll
+def corrections(p, psa, worklogs):
+    """Of what is posted, but for the one that waits for a person until it is corrected."""
+    by_entity = {x: [e for e in psa if acme.entity_of(e.worker) == x and e.worker not in
+                     (acme.LEFT, acme.LEAVER, acme.HIRED_LATE)] for x in (acme.DE, acme.UK)}
+    for some in by_entity.values():
+        more, other, twice, gone = some[70], some[71], some[72], some[75]
+        p.hook(CORRECTED, replace(more, version=2, hours=more.hours + Decimal("1.5")),
+               note="a correction after the posting")
+        project = "P-101" if other.project != "P-101" else "P-102"
+        p.bearer(CORRECTED, replace(other, version=2, project=project),
+                 note="moved to another project after the posting")
+        p.hook(CORRECTED, replace(twice, version=2, hours=twice.hours + 1), note="corrected twice")
+        p.hook(OVERTAKEN, replace(twice, version=3, hours=twice.hours + 2), note="corrected twice")
+        p.hook(CORRECTED, replace(gone, version=2), type=WITHDRAWN, note="withdrawn")
+    closed = next(e for e in psa if e.project == CLOSED_PROJECT)
+    p.hook(CORRECTED, replace(closed, version=2, project="P-111"), note="what was refused, corrected")
+    hour = 3600 * 1000
+    for e in (worklogs[0], worklogs[-3]):
+        p.jira(CORRECTED, replace(e, version=e.version + hour, hours=e.hours + 1), "updated",
+               note="a worklog that is changed")
+    gone = worklogs[20]
+    p.jira(CORRECTED, replace(gone, version=gone.version + 2 * hour), "deleted",
+           note="a worklog that is deleted")

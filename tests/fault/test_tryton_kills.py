@@ -14,7 +14,7 @@ from tests.harness import stack
 from tests.harness.faultproxy import FaultProxy
 from tests.harness.firm import Firm
 from tests.harness.sender import Sender
-from tests.harness.tryton import DATABASE, Line, Tryton
+from tests.harness.tryton import DATABASE, Line, Tryton, acme
 
 EVENTS = int(os.environ.get("TG_TRYTON_EVENTS", "2000"))
 FAULTS_MAX = 30  # then it must come to an end by itself
@@ -59,7 +59,8 @@ def assert_exactly_once(erp, firm, accepted):
     for row in book:
         data = firm.entry(int(row.description.split(" ")[0].removeprefix("TE-")))
         assert (row.employee, row.work, row.date, row.seconds, row.company) == \
-            (data["worker"], f"{data['project']}\\{data['task']}", data["date"], 4500, "ACME-DE")
+            (data["worker"], f"{data['project']}\\{data['task']}", data["date"], 4500,
+             acme.entity_of(data["worker"]))
 
 
 def test_random_kills_into_tryton(erp, line, firm):

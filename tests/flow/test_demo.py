@@ -1,12 +1,16 @@
 """make demo, as its user runs it: reconciled, exit 0, no process left behind; and it can fail."""
 import subprocess
 import sys
+from decimal import Decimal
 
 import pytest
 
 from tests.harness import stack
 
 sys.path.insert(0, str(stack.ROOT / "conf/demo"))
+import acme  # noqa: E402
+import erps  # noqa: E402
+import expect  # noqa: E402
 import judge  # noqa: E402
 import week  # noqa: E402
 
@@ -17,54 +21,110 @@ def processes():
             or "conf/tallygate.yaml" in p or "-p var/ -c conf/nginx.conf" in p]
 
 
-def test_demo_reconciles():
-    done = subprocess.run(["/usr/bin/python3", "conf/demo/demo.py"], cwd=stack.ROOT,
+def demo(*args):
+    done = subprocess.run(["/usr/bin/python3", "conf/demo/demo.py", *args], cwd=stack.ROOT,
                           capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "demo: reconciled" in done.stdout.splitlines()[-1]
     assert not processes()
+    return done.stdout
+
+
+def test_demo_reconciles():
+    said = demo()
+    assert "ACME-DE, ERP files" in said and "ACME-UK, ERP by REST" in said
+
+
+def test_demo_reconciles_with_a_real_erp():
+    said = demo("--erp=tryton")
+    assert "ACME-DE, Tryton" in said and "ACME-UK, Tryton" in said
 
 
 def test_committed_demo_data_is_the_generators():
-    import json
-    data = json.loads((stack.ROOT / "conf/demo/master.json").read_text())
-    assert data == week.master()
-    assert (stack.ROOT / "conf/demo/calendar.yaml").read_text() == week.CALENDAR
+    for name, make in acme.FILES.items():
+        assert (stack.ROOT / "conf/demo" / name).read_text(encoding="utf-8") == make(), \
+            f"{name}: conf/demo/acme.py --write makes it anew"
 
 
-def right():
+# ---- the judge, with what arrived made from the expectation ----
+
+def as_rows(lines, part):
+    """What a file or a REST service would hold, each with a key."""
+    found, keys = [], {}
+    for n, ((entry, version, back), fields) in enumerate(judge.expected_rows(lines, part).items()):
+        key = keys.setdefault((entry, version, back), f"{n:032x}")
+        found.append(fields | {"key": key, "reverses": keys[entry, version, False] if back else ""})
+    return found
+
+
+def as_lines(lines):
+    """What Tryton would hold."""
+    return [{k: x.labor[k] for k in ("entry", "version", "date", "worker", "project", "task",
+                                     "legal_entity", "currency", "cost_rate")}
+            | {"seconds": 0 if x.back else int(x.hours * 3600), "key": f"{n:032x}"}
+            for n, x in enumerate(lines)]
+
+
+def right(tryton=False):
     """An Arrived that is as the input implies, made without the product."""
     sends = week.plan(week.entries())
-    x = week.expected(sends)
+    x = expect.expected(sends)
     answers = [(s, (s.status, s.code, s.replayed, "s00-1-0")) for s in sends]
-    def lines(want):
-        return [dict(line, key=f"{n:032x}") for n, line in enumerate(want.values())]
-    totals = [{"hours": str(x.hours_posted), "lines": x.posted}]
+    if tryton:
+        book = erps.Book({e: as_lines(x.of(e)) for e in acme.CURRENCY}, None, dict.fromkeys(erps.FAULTS, 1))
+    else:
+        book = erps.Book({e: as_rows(x.of(e), "labor") for e in acme.CURRENCY},
+                         judge.expected_ledger(x.of(acme.DE)), dict.fromkeys(erps.FAULTS, 1))
+    totals = {k: {"lines": n, "hours": str(hours)}
+              for k, (n, hours) in judge.expected_totals(x.lines).items()}
     waiting = [{"code": c, "owner": "finance", "subject": f"{e}@1"}
                for c, entries in x.waiting.items() for e in entries]
-    return judge.Arrived(answers, lines(x.labor), lines(x.payroll), totals,
-                         judge.expected_ledger(x.labor), waiting, x.duplicates), x
+    return judge.Arrived(answers, book, as_rows(x.lines, "payroll"), totals, waiting, list(x.held),
+                         x.duplicates), x
 
 
-def test_the_judge_accepts_what_is_right():
-    a, x = right()
+@pytest.mark.parametrize("tryton", [False, True], ids=["files and REST", "tryton"])
+def test_the_judge_accepts_what_is_right(tryton):
+    a, x = right(tryton)
     assert judge.judge(a, x) == []
+    assert "ACME-UK" in judge.table(a, x, dict.fromkeys(acme.CURRENCY, "an ERP"))
+
+
+def labor(a):
+    return a.book.rows[acme.DE]
+
+
+def reversal(rows):
+    return next(r for r in rows if r["reverses"])
 
 
 @pytest.mark.parametrize("spoil", [
-    lambda a: a.labor.pop(),
+    lambda a: labor(a).pop(),
     lambda a: a.payroll.pop(5),
-    lambda a: a.labor.append(dict(a.labor[0])),
+    lambda a: labor(a).append(dict(labor(a)[0])),
     lambda a: a.payroll[7].update(worker="W-002" if a.payroll[7]["worker"] != "W-002" else "W-003"),
-    lambda a: a.labor[9].update(project="P-999"),
-    lambda a: a.labor[9].update(amount="0.01"),
+    lambda a: labor(a)[9].update(project="P-999"),
+    lambda a: labor(a)[9].update(amount="0.01"),
+    lambda a: labor(a)[9].update(period="2026-10"),
+    lambda a: labor(a)[9].update(cost_center="CC-U10"),
+    lambda a: a.book.rows[acme.UK][9].update(currency="EUR"),
+    lambda a: a.book.rows[acme.UK].pop(),
+    lambda a: labor(a).append(a.book.rows[acme.UK].pop()),
     lambda a: a.payroll[9].update(pay_code="OT"),
-    lambda a: a.labor[1].update(key=a.labor[0]["key"]),
-    lambda a: a.ledger.update({("cost:P-101", "EUR"): 1}),
-    lambda a: a.ledger.update({("other", "EUR"): 1}),
-    lambda a: a.totals[0].update(lines=1),
+    lambda a: labor(a)[1].update(key=labor(a)[0]["key"]),
+    lambda a: labor(a).remove(reversal(labor(a))),
+    lambda a: reversal(labor(a)).update(reverses=labor(a)[0]["key"]),
+    lambda a: reversal(a.payroll).update(hours="0.00"),
+    lambda a: a.book.ledger.update({("cost:P-101", "EUR"): 1}),
+    lambda a: a.book.ledger.update({("other", "EUR"): 1}),
+    lambda a: a.book.ledger.update({("cost:P-101", "GBP"): 1}),
+    lambda a: a.totals["2026-W47"].update(lines=1),
+    lambda a: a.totals["UK-2026-11"].update(hours="1"),
+    lambda a: a.totals.update({"2026-W44": {"lines": 0, "hours": "0"}}),
     lambda a: a.exceptions.pop(),
     lambda a: a.exceptions[0].update(subject="TE-000001@1"),
+    lambda a: a.held.pop(),
+    lambda a: a.book.faults.update(cut_after=0),
     lambda a: setattr(a, "duplicates", 4),
     lambda a: a.answers.__setitem__(3, (a.answers[3][0], (503, "", False, ""))),
 ])
@@ -74,10 +134,28 @@ def test_the_judge_notices(spoil):
     assert judge.judge(a, x)
 
 
+@pytest.mark.parametrize("spoil", [
+    lambda rows: rows.pop(),
+    lambda rows: rows.append(dict(rows[0], key="other")),
+    lambda rows: rows[3].update(seconds=rows[3]["seconds"] + 900),
+    lambda rows: next(r for r in rows if r["seconds"] == 0).update(seconds=3600),
+    lambda rows: rows[3].update(legal_entity=acme.UK),
+    lambda rows: rows[3].update(currency="GBP"),
+    lambda rows: rows[3].update(cost_rate="1.00"),
+    lambda rows: rows[3].update(version="9"),
+    lambda rows: rows[3].update(key=rows[4]["key"]),
+])
+def test_the_judge_notices_in_tryton(spoil):
+    a, x = right(tryton=True)
+    spoil(labor(a))
+    assert judge.judge(a, x)
+
+
 def test_swapped_hours_are_noticed():
     a, x = right()
-    i = next(n for n, r in enumerate(a.payroll) if r["hours"] != a.payroll[0]["hours"])
-    a.payroll[0]["hours"], a.payroll[i]["hours"] = a.payroll[i]["hours"], a.payroll[0]["hours"]
+    rows = [r for r in a.payroll if not r["reverses"]]
+    i = next(n for n, r in enumerate(rows) if r["hours"] != rows[0]["hours"])
+    rows[0]["hours"], rows[i]["hours"] = rows[i]["hours"], rows[0]["hours"]
     assert judge.judge(a, x)
 
 
@@ -92,9 +170,53 @@ def test_a_second_demo_is_refused():
     assert "another demo" in done.stdout
 
 
+# ---- the expectation ----
+
 def test_the_expectation_notices_a_missing_entry():
     sends = week.plan(week.entries())
-    whole = week.expected(sends)
-    lost = week.expected([s for s in sends if s.entry.id != "TE-000005"])
-    assert whole.posted == lost.posted + 1
-    assert whole.hours_posted > lost.hours_posted
+    whole = expect.expected(sends)
+    lost = expect.expected([s for s in sends if not s.entry or s.entry.id != "TE-000005"])
+    assert len(whole.lines) == len(lost.lines) + 1
+    assert whole.hours(acme.DE) > lost.hours(acme.DE) and whole.hours(acme.UK) == lost.hours(acme.UK)
+
+
+def line(x, entry, version=1):
+    return next((v for v in x.lines if (v.entry, v.version) == (entry, str(version))), None)
+
+
+def test_the_expectation_of_hr():
+    sends = week.plan(week.entries())
+    x, worked = expect.expected(sends), week.entries()
+    assert line(x, next(e.id for e in worked if e.worker == acme.HIRED)) is not None
+    assert x.waiting["worker_inactive"] == [
+        e.id for e in worked if e.worker == acme.LEFT or (e.worker == acme.LEAVER and
+                                                          e.date > acme.LAST_DAY)]
+    centers = {v.labor["date"] >= acme.MOVED_ON: v.labor["cost_center"] for v in x.lines
+               if v.labor["worker"] == acme.MOVER}
+    assert centers == {False: acme.at_first(acme.MOVER)["cost_center"],
+                       True: acme.hr_changes()["moves"]["cost_center"]}
+    without = expect.expected([s for s in sends if s.step != week.HIRED])
+    assert without.waiting["held"] == x.held == sorted(e.id for e in worked
+                                                       if e.worker == acme.HIRED_LATE)
+
+
+def test_the_expectation_of_corrections():
+    sends = week.plan(week.entries())
+    x = expect.expected(sends)
+    for s in (s for s in sends if s.note == "a correction after the posting"):
+        assert line(x, s.entry.id).back and not line(x, s.entry.id, 2).back
+    for s in (s for s in sends if s.note == "a correction before the posting"):
+        assert line(x, s.entry.id) is None and not line(x, s.entry.id, 2).back
+    for s in (s for s in sends if s.note == "an original that its correction overtook"):
+        assert line(x, s.entry.id) is None and not line(x, s.entry.id, 2).back
+    for s in (s for s in sends if s.note == "withdrawn"):
+        assert line(x, s.entry.id).back and line(x, s.entry.id, 2) is None
+    assert (x.corrected, x.unposted, x.superseded, x.withdrawn) == (10, 3, 1, 3)
+    assert {acme.entity_of(s.entry.worker) for s in sends if s.note == "withdrawn"} == set(acme.CURRENCY)
+
+
+def test_money_is_rounded_once_a_line():
+    x = expect.expected(week.plan(week.entries()))
+    odd = [v for v in x.of(acme.UK) if v.hours * Decimal(v.labor["cost_rate"]) != v.amount]
+    assert odd
+    assert all(abs(v.hours * Decimal(v.labor["cost_rate"]) - v.amount) <= Decimal("0.005") for v in odd)

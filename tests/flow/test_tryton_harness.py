@@ -173,7 +173,7 @@ def test_what_a_killed_run_left_is_taken_away():
 
 
 def test_extra_rows_are_added_once():
-    master = json.loads(tryton.MASTER.read_text(encoding="utf-8"))
+    master = tryton.acme.whole_master()
     both = tryton.merged(master)
     assert both == tryton.merged(both)
     for name in ("workers", "projects", "legal_entities"):

@@ -7,8 +7,9 @@
     erp.stop()
 
 The template is a PostgreSQL data directory under build/, made once for each state of the master data, of
-tryton_bootstrap.py and of the packages; an instance is a copy of it. Master data: conf/demo/master.json
-and tryton_extra.json (see there: people who left, a closed task, a second company).
+tryton_bootstrap.py and of the packages; an instance is a copy of it. Master data: conf/demo/master.json,
+those who are hired in the demo's week (conf/demo/acme.py), and tryton_extra.json (see there: people who
+left, a closed task).
 docs/reference/tryton.md says how the destination behaves.
 
 usage: python3 -m tests.harness.tryton [MASTER_JSON]    starts one, prints where it is, stops it at ^C
@@ -37,11 +38,13 @@ import psycopg2
 
 from tests.harness import stack
 
+sys.path.insert(0, str(stack.ROOT / "conf/demo"))
+import acme  # noqa: E402
+
 MEMORY = Path("/dev/shm")
 MEMORY_MIN = 1 << 30
 HERE = Path(__file__).resolve().parent
 BUILD = stack.ROOT / "build"
-MASTER = stack.ROOT / "conf/demo/master.json"
 DATABASE, CLEAN = "erp", "clean"
 MODULES = ["project_invoice", "timesheet_cost"]
 PYTHON = "/usr/bin/python3"  # Debian's: another python has no trytond
@@ -292,11 +295,11 @@ def template_into(master: dict, directory: Path) -> dict:
 class Tryton:
     def __init__(self, directory=None, master=None, workers=2, threads=4):
         """directory: for logs and the password, taken away by stop(); default: a scratch directory.
-        master: as conf/demo/master.json, which is the default."""
+        master: as conf/demo/master.json; the default is that and the demo's hires."""
         self.dir = Path(directory) if directory else stack.scratch("erp")
         self.dir.mkdir(exist_ok=True)
         self.home = None
-        self.master = merged(master or json.loads(MASTER.read_text(encoding="utf-8")))
+        self.master = merged(master or acme.whole_master())
         self.port = stack.free_port()
         self.user = "gateway"
         self.sizes = ["-w", workers, "--threads", threads]
