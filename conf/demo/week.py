@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 import acme
-from acme import CLOSED_DAY, CLOSED_PROJECT, PEOPLE, PROJECTS, master  # noqa: F401
+from acme import CLOSED_DAY, CLOSED_PROJECT, PEOPLE, PROJECTS, master  # noqa: F401 (tests use it)
 from tests.harness import jira
 
 CALENDAR = acme.calendar()

@@ -2,6 +2,7 @@
 import subprocess
 import sys
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -16,9 +17,19 @@ import week  # noqa: E402
 
 
 def processes():
-    done = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True)
-    return [p for p in done.stdout.splitlines() if "var/run/redis.sock" in p
-            or "conf/tallygate.yaml" in p or "-p var/ -c conf/nginx.conf" in p]
+    """What a demo of this tree would leave behind; another tree's may be up."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            args = (path / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
+            cwd = (path / "cwd").resolve()
+        except OSError:
+            continue  # ended meanwhile
+        ours = str(stack.ROOT) in args or cwd == stack.ROOT or stack.ROOT in cwd.parents
+        if ours and ("var/run/redis.sock" in args or "conf/tallygate.yaml" in args
+                     or "-p var/ -c conf/nginx.conf" in args):
+            found.append(args)
+    return found
 
 
 def demo(*args):
