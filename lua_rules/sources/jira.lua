@@ -103,7 +103,7 @@ local function decode(_, body, master, ctx)
   local work = mapped(body, master, ctx)
   if not work then
     return refused("project_unmapped", "worklog/issueId",
-      "Jira issue %s is not in the project map of source %s; add a row for it, then change the worklog in Jira",
+      "Jira issue %s is not in the project map of source %s; add a row, then change the worklog in Jira",
       (body.issue or {}).key or log.issueId, ctx.source)
   end
   return {{
