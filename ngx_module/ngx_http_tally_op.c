@@ -37,6 +37,8 @@ static void ngx_http_tally_op_reply(redisAsyncContext *ac, void *reply,
     void *data);
 static ngx_http_tally_outcome_e ngx_http_tally_op_decode(
     ngx_http_tally_op_t *op, redisReply *reply);
+static void ngx_http_tally_op_tell(ngx_http_tally_link_t *link,
+    const char *reason, ngx_str_t *text);
 static ngx_http_tally_outcome_e ngx_http_tally_op_error(
     ngx_http_tally_op_t *op, redisReply *reply);
 static void ngx_http_tally_op_arm(ngx_http_tally_link_t *link);
@@ -433,11 +435,25 @@ ngx_http_tally_op_spread(ngx_http_request_t *r, ngx_http_tally_ctx_t *ctx,
 }
 
 
+/* a state that lasts is a warning once (link_level) */
+
+static void
+ngx_http_tally_op_tell(ngx_http_tally_link_t *link, const char *reason,
+    ngx_str_t *text)
+{
+    ngx_uint_t  level;
+
+    level = ngx_http_tally_link_level(link, reason, NGX_LOG_WARN);
+
+    ngx_log_error(level, link->log, 0, "tally redis \"%V\": %s: %V",
+                  &link->redis->name, reason, text);
+}
+
+
 static ngx_http_tally_outcome_e
 ngx_http_tally_op_error(ngx_http_tally_op_t *op, redisReply *reply)
 {
     ngx_str_t               text;
-    ngx_uint_t              level;
     ngx_http_tally_link_t  *link;
 
     link = op->link;
@@ -475,23 +491,13 @@ ngx_http_tally_op_error(ngx_http_tally_op_t *op, redisReply *reply)
 
     case TG_REDIS_BUSY:
 
-        level = ngx_http_tally_link_level(link, ngx_http_tally_op_busy_reason,
-                                          NGX_LOG_WARN);
-
-        ngx_log_error(level, link->log, 0, "tally redis \"%V\": %s: %V",
-                      &link->redis->name, ngx_http_tally_op_busy_reason,
-                      &text);
+        ngx_http_tally_op_tell(link, ngx_http_tally_op_busy_reason, &text);
 
         return NGX_HTTP_TALLY_OP_BUSY;
 
     case TG_REDIS_FULL:
 
-        level = ngx_http_tally_link_level(link, ngx_http_tally_op_full_reason,
-                                          NGX_LOG_WARN);
-
-        ngx_log_error(level, link->log, 0, "tally redis \"%V\": %s: %V",
-                      &link->redis->name, ngx_http_tally_op_full_reason,
-                      &text);
+        ngx_http_tally_op_tell(link, ngx_http_tally_op_full_reason, &text);
 
         return NGX_HTTP_TALLY_OP_FULL;
 

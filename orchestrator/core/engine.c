@@ -551,7 +551,8 @@ void tg_engine_destination_stats(const struct tg_engine *e, uint32_t destination
     out->marking = d->in_phase[TG_PHASE_MARKING] + d->in_phase[TG_PHASE_EMIT];
     out->breaker = e->accounts[d->account].breaker.state;
     out->paused = d->paused;
-    out->blocked_until_ms = tg_limiter_blocked_until_ms(&e->accounts[d->account].limiter, e->now_ms);
+    out->blocked_until_ms =
+        tg_limiter_blocked_until_ms(&e->accounts[d->account].limiter, e->now_ms);
 }
 
 bool tg_engine_is_quiet(const struct tg_engine *e)

@@ -67,7 +67,7 @@ enum tg_metric { TG_METRIC_TABLE(TG_METRIC_ENUM) TG_METRIC_COUNT };
       "Postings that wait for another try")                                                        \
     X(in_doubt, "gauge", "tallygate_destination_in_doubt", "destination=\"\"",                     \
       "Postings of which nobody knows yet whether they landed")                                    \
-    X(stuck, "gauge", "tallygate_destination_stuck", "destination=\"\"",                       \
+    X(stuck, "gauge", "tallygate_destination_stuck", "destination=\"\"",                           \
       "Postings that wait for something there to be mended: a damaged file")                       \
     X(breaker, "gauge", "tallygate_destination_breaker", "destination=\"\"",                       \
       "0 closed, 1 half open, 2 open: it is down")                                                 \
