@@ -41,7 +41,7 @@ def test_a_damaged_file_waits_to_be_mended(firm, http):
     good = path.read_bytes()
     path.write_bytes(good.replace(b"\n", b"\r\n"))
 
-    waiting = [firm.hook(http, firm.entry(n)).json()["id"] for n in range(10, 30)]
+    waiting = [firm.hook(http, firm.entry(n)).json()["id"] for n in range(41, 61)]  # of one entity: one file
     wait_for(lambda: gauge(firm, "tallygate_destination_stuck") == 20, 20, "all of them stuck")
     for event in waiting:
         wait_for(lambda: postings(firm, http, event)["erp"]["state"] == "posted", 20, "the ERP's leg")
