@@ -283,7 +283,7 @@ struct marked {
     int64_t quantity_micros;
 };
 
-/* From the row the mark returned; false: not a posting of ours. */
+/* False: not a posting of ours. */
 static bool marked_from(sqlite3_stmt *row, struct marked *out)
 {
     const void *key = sqlite3_column_blob(row, 0);
@@ -298,12 +298,29 @@ static bool marked_from(sqlite3_stmt *row, struct marked *out)
     return tg_payload_digest(payload, out->payload) == 0;
 }
 
+/* A look-up of its own: RETURNING would fill a temporary table at each mark, and most marks are
+ * not audited. */
+static enum tg_applied read_marked(struct tg_store *s, const struct tg_row_mark *m,
+                                   struct marked *out, struct tg_error *err)
+{
+    sqlite3_stmt *q = s->statements[TG_STORE_MARKED];
+    int result = sqlite3_bind_int64(q, 1, m->posting);
+
+    if (result == SQLITE_OK) {
+        result = sqlite3_step(q);
+    }
+    if (result == SQLITE_ROW || result == SQLITE_DONE) {
+        result = result == SQLITE_ROW && marked_from(q, out) ? SQLITE_OK : SQLITE_ERROR;
+    }
+    (void)sqlite3_reset(q);
+    return applied(s, result, err, "what is audited of posting", m->posting);
+}
+
 static enum tg_applied mark_state(struct tg_store *s, const struct tg_row_mark *m,
-                                  struct marked *marked, struct tg_error *err)
+                                  struct tg_error *err)
 {
     struct tg_bind b = tg_bind_begin(s->statements[TG_STORE_MARK]);
-    bool found = false;
-    int result;
+    enum tg_applied a;
 
     tg_bind_i64(&b, m->posting);
     tg_bind_i64(&b, m->from);
@@ -312,16 +329,8 @@ static enum tg_applied mark_state(struct tg_store *s, const struct tg_row_mark *
     tg_bind_i64(&b, m->due_ms);
     tg_bind_text(&b, m->ref);
     tg_bind_i64(&b, m->at_ms);
-    result = b.result == SQLITE_OK ? sqlite3_step(b.statement) : b.result;
-    if (result == SQLITE_ROW) {
-        found = marked_from(b.statement, marked);
-        result = sqlite3_step(b.statement);
-    }
-    (void)sqlite3_reset(b.statement);
-    if (result != SQLITE_DONE) {
-        return applied(s, result, err, "mark of posting", m->posting);
-    }
-    return found ? TG_APPLIED : mark_refused(s, m, err);
+    a = applied(s, tg_bind_run(&b), err, "mark of posting", m->posting);
+    return a == TG_APPLIED && sqlite3_changes(s->db) != 1 ? mark_refused(s, m, err) : a;
 }
 
 /* What was posted stays in the totals: a reversal is posted beside it. */
@@ -374,7 +383,7 @@ static enum tg_applied apply_mark(struct tg_store *s, const struct tg_row_mark *
     char ref[TG_CONNECT_REF_MAX_BYTES * 6 + 1];
     char detail[sizeof(marked) + sizeof(ref) + 128];
     const char *action = mark_action(m->to);
-    enum tg_applied a = mark_state(s, m, &marked, err);
+    enum tg_applied a = mark_state(s, m, err);
 
     if (a == TG_APPLIED) {
         a = mark_total(s, m, err);
@@ -384,6 +393,9 @@ static enum tg_applied apply_mark(struct tg_store *s, const struct tg_row_mark *
     }
     if (a == TG_APPLIED) {
         a = mark_attempt(s, m, err);
+    }
+    if (a == TG_APPLIED && action != NULL) {
+        a = read_marked(s, m, &marked, err);
     }
     if (a != TG_APPLIED || action == NULL) {
         return a;

@@ -160,8 +160,8 @@ void tg_batch_shed(struct tg_batch *b);
                "?17, ?18)")                                                                        \
     X(MARK, "UPDATE postings SET state = ?3, attempt = ?4, due_ms = ?5, ref = coalesce(?6, ref), " \
             "first_sent_ms = CASE WHEN ?3 = 3 AND first_sent_ms = 0 THEN ?7 "                      \
-            "ELSE first_sent_ms END WHERE id = ?1 AND state = ?2 "                                 \
-            "RETURNING key, payload, quantity_micros")                                             \
+            "ELSE first_sent_ms END WHERE id = ?1 AND state = ?2")                                 \
+    X(MARKED, "SELECT key, payload, quantity_micros FROM postings WHERE id = ?1")                  \
     X(POSTING_STATE, "SELECT state FROM postings WHERE id = ?1")                                   \
     X(HOLD, "UPDATE postings SET hold = ?2, hold_on = ?3, due_ms = ?4 WHERE id = ?1 "              \
             "AND state = 1")                                                                       \
