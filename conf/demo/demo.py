@@ -6,6 +6,8 @@ entities and payroll files; then the proof that each entry arrived once.
                          implies (expect.py works that out apart from the product's counters)
   demo.py --erp=tryton   the same week into a real Tryton (make demo ERP=tryton)
   demo.py --stay         the same, then stays up until Ctrl-C (make run)
+
+The last line says how it ended, whatever ended it.
 """
 import argparse
 import fcntl
@@ -19,6 +21,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,6 +37,7 @@ VAR = ROOT / "var"
 CONF = "var/conf/tallygate.yaml"
 SENDERS = 8
 QUIET_SECONDS = 60
+DIFFERENCES = 20     # that are told line by line
 OVER = ("posted", "exception", "cancelled", "reversed")  # states of postings
 
 
@@ -43,7 +47,7 @@ class Demo:
         self.secrets = {"hook": sign.new_secret(), "hr": sign.new_secret(),
                         "jira": sign.new_text_secret()}
         self.redis = self.nginx = self.orchestrator = self.erp = None
-        self.make_erp = erps.ERPS[erp]
+        self.erp_name = erp
         self.tokens, self.answers, self.held, self.began = {}, [], [], time.monotonic()
 
     # ---- set-up ----
@@ -56,7 +60,7 @@ class Demo:
         for log in (VAR / "log").glob("*.log"):
             log.unlink()
         (VAR / "secrets").chmod(0o700)
-        (VAR / "secrets/webhooks").write_text("".join(
+        erps.secret_file(VAR / "secrets/webhooks", "".join(
             f"{week.TENANT} {source} {self.secrets[way]}\n"
             for way, source in (("hook", "psa"), ("jira", "jira"), ("hr", "hr"))))
         self.tallygate("token", "keys", "--out", "var/keys", "--name", "demo", "--alg", "ES256",
@@ -64,7 +68,7 @@ class Demo:
         conf = (ROOT / "conf/nginx.conf").read_text()
         conf = conf.replace("../var/", "../").replace("127.0.0.1:8080", f"127.0.0.1:{self.port}")
         (VAR / "conf/nginx.conf").write_text(conf)
-        self.erp = self.make_erp(VAR)
+        self.erp = erps.ERPS[self.erp_name](VAR)
         self.erp.start()
         conf = (ROOT / "conf/tallygate.yaml").read_text()
         head, tail = conf.split("      erp:\n")
@@ -75,7 +79,7 @@ class Demo:
     def tallygate(self, *args):
         done = subprocess.run([stack.BINARY, *args], cwd=ROOT, capture_output=True, text=True)
         if done.returncode != 0:
-            raise SystemExit(f"demo: tallygate {args[0]} failed: {done.stderr}{done.stdout}")
+            raise RuntimeError(f"tallygate {args[0]} failed: {done.stderr}{done.stdout}")
         return done.stdout
 
     def token(self, client, scope):
@@ -97,12 +101,13 @@ class Demo:
         globals_ = "daemon off;" + (" user root;" if os.geteuid() == 0 else "")
         binary = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin")
         self.nginx = stack.Process("nginx", [binary, "-p", "var/", "-c", "conf/nginx.conf", "-g",
-                                             globals_], VAR / "log/nginx.out.log", cwd=ROOT)
+                                             globals_], VAR / "log/nginx.out.log", cwd=ROOT,
+                                   orphaned="TERM")
         self.nginx.start()
 
         def edge_up():
             if not self.nginx.alive():
-                raise SystemExit(f"demo: nginx ended: {self.nginx.text()[-1500:]}")
+                raise RuntimeError(f"nginx ended: {self.nginx.text()[-1500:]}")
             try:  # a token for status passes the edge; 404 comes from the orchestrator
                 token = self.token("svc-status", "status:read validate")
                 ready = self.get("/v1/events/s00-1-0", token)[0] == 404
@@ -117,14 +122,29 @@ class Demo:
         return "tallygate_edge_redis_connects_total 2" in text
 
     def stop(self):
-        for name, end in (("nginx", self.nginx and (lambda: self.nginx.stop(signal.SIGQUIT))),
-                          ("orchestrator", self.orchestrator and self.orchestrator.stop),
-                          ("redis", self.redis and self.redis.stop),
+        """Ends everything, whatever one of it does."""
+        for name, end in (("NGINX", self.nginx and (lambda: self.nginx.stop(signal.SIGQUIT))),
+                          ("the orchestrator", self.orchestrator and self.orchestrator.stop),
+                          ("Redis", self.redis and self.redis.stop),
                           ("the ERP", self.erp and self.erp.stop)):
-            if end:
+            if not end:
+                continue
+            try:
                 status = end()
-                if status not in (0, None):
-                    print(f"demo: {name} ended with status {status}")
+            except (OSError, RuntimeError) as e:
+                print(f"demo: {name}: {e}")
+                continue
+            if status not in (0, None):
+                print(f"demo: {name} ended with status {status}")
+
+    def ended(self):
+        """Which of the processes are no more, in words; "" while all are there."""
+        parts = (("Redis", self.redis and self.redis.process),
+                 ("the orchestrator", self.orchestrator and self.orchestrator.process),
+                 ("NGINX", self.nginx), *(self.erp.processes if self.erp else ()))
+        return ", ".join(f"{name} ended by itself, see {process.log.relative_to(ROOT)}"
+                         for name, process in parts
+                         if process and process.popen and not process.alive())
 
     # ---- the week ----
 
@@ -199,16 +219,16 @@ class Demo:
                     errors.append((s, e))
                     c.close()
 
-        threads = [threading.Thread(target=work) for _ in range(min(SENDERS, len(sends)))]
+        threads = [threading.Thread(target=work, daemon=True) for _ in range(min(SENDERS, len(sends)))]
         for t in threads:
             t.start()
         for t in threads:
             t.join()
         if errors:
-            raise SystemExit(f"demo: {len(errors)} requests failed, the first: {errors[0]}")
+            raise RuntimeError(f"{len(errors)} requests failed, the first: {errors[0]}")
         odd = [(s.way, s.key, r[:2]) for s, r in out if r[0] >= 500]
         if odd:
-            raise SystemExit(f"demo: {len(odd)} requests were answered 5xx, the first: {odd[0]}")
+            raise RuntimeError(f"{len(odd)} requests were answered 5xx, the first: {odd[0]}")
         self.answers += out
 
     def get(self, path, token):
@@ -232,9 +252,11 @@ class Demo:
                     break  # in order: the rest is no further
                 stories[event] = story
             progress(f"{what}: {len(stories)} of {len(events)} events", self.began)
+            if self.ended():
+                raise RuntimeError("the week could not go on")
             if time.monotonic() - began > QUIET_SECONDS:
-                raise SystemExit(f"demo: {len(events) - len(stories)} events are not `{what}` in "
-                                 f"{QUIET_SECONDS} s, e.g. {event}: {text.decode()[:1000]}")
+                raise RuntimeError(f"{len(events) - len(stories)} events are not `{what}` in "
+                                   f"{QUIET_SECONDS} s, e.g. {event}: {text.decode()[:1000]}")
             if len(stories) < len(events):
                 time.sleep(0.05)
         return stories
@@ -271,13 +293,83 @@ def line_end():
         print(file=sys.stderr)
 
 
+class Ended(BaseException):
+    """A signal that ends it: Ctrl-C, kill, a closed terminal."""
+
+    def __init__(self, number):
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+def end(number, _frame):
+    on_signals(signal.SIG_IGN)  # once: the end is in order, and in limited time
+    raise Ended(number)
+
+
+def on_signals(do):
+    for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(sig, do)
+
+
+def week_of(demo, began):
+    """The whole week, to the report: (did it reconcile, the same in words)."""
+    print(f"demo: starting Redis, the orchestrator and NGINX{', and Tryton' * bool(demo.erp_name)}",
+          flush=True)
+    demo.prepare()
+    demo.start()
+    sends = week.plan(week.entries())
+    demo.run(sends)
+    stories = demo.wait("released")
+    duplicates = sum(s["status"] == "duplicate" for s in stories.values())
+    x = expect.expected(sends)
+    arrived = judge.read(VAR / "out", demo.answers, demo.erp.book(), demo.exceptions(), demo.held,
+                         duplicates)
+    wrong = judge.judge(arrived, x)
+    line_end()
+    print(judge.table(arrived, x, demo.erp.names))
+    for line in wrong[:DIFFERENCES]:
+        print(f"demo: {line}")
+    if len(wrong) > DIFFERENCES:
+        print(f"demo: and {len(wrong) - DIFFERENCES} more")
+    verify = demo.tallygate("audit", "verify", "-c", CONF).strip().splitlines()[-1]
+    print(f"demo: {verify}")
+    return not wrong, (f"{'NOT ' * bool(wrong)}reconciled{f', {len(wrong)} differences' * bool(wrong)} "
+                       f"({time.monotonic() - began:.1f} s)")
+
+
+def run(demo, stays):
+    """All of it: (exit status, how it ended)."""
+    code, verdict, over = 1, "ended before the week was over", False
+    on_signals(end)
+    try:
+        good, verdict = week_of(demo, time.monotonic())
+        code, over = 0 if good else 1, True
+        if stays:
+            print(f"demo: {verdict}")
+            week_was, verdict = verdict, f"ended; the week was {verdict}"
+            stay(demo)
+            code, verdict = 1, f"{demo.ended()}; the week was {week_was}"
+    except Ended as signalled:
+        line_end()
+        code = code if over else 128 + signalled.number
+        verdict = f"{verdict}, by {signalled}"
+    except Exception as e:  # whatever it is, the processes end in order and the last line says it
+        line_end()
+        if not isinstance(e, (OSError, RuntimeError)):
+            traceback.print_exc()
+        gone = demo.ended()
+        verdict = f"failed: {gone}{'; ' * bool(gone)}{e}"
+    finally:
+        on_signals(signal.SIG_IGN)
+        demo.stop()
+    return code, verdict
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stay", action="store_true", help="stay up after the report")
     parser.add_argument("--erp", choices=list(erps.ERPS), default="", help="default: files, and REST")
     args = parser.parse_args()
-    for sig in (signal.SIGTERM, signal.SIGHUP):  # a closed terminal ends the processes too
-        signal.signal(sig, lambda n, _: sys.exit(128 + n))
     os.chdir(ROOT)
     VAR.mkdir(exist_ok=True)
     lock = open(VAR / "demo.lock", "w", encoding="ascii")  # held to the end of this process
@@ -286,33 +378,12 @@ def main():
     except BlockingIOError:
         print("demo: another demo is up in this tree (make run?); end it first")
         return 1
-    began = time.monotonic()
-    demo, wrong = Demo(args.erp), None
+    code, verdict = run(Demo(args.erp), args.stay)
     try:
-        print(f"demo: starting Redis, the orchestrator and NGINX{', and Tryton' * bool(args.erp)}",
-              flush=True)
-        demo.prepare()
-        demo.start()
-        sends = week.plan(week.entries())
-        demo.run(sends)
-        stories = demo.wait("released")
-        duplicates = sum(s["status"] == "duplicate" for s in stories.values())
-        x = expect.expected(sends)
-        arrived = judge.read(VAR / "out", demo.answers, demo.erp.book(), demo.exceptions(), demo.held,
-                             duplicates)
-        wrong = judge.judge(arrived, x)
-        print(judge.table(arrived, x, demo.erp.names))
-        if args.stay:
-            stay(demo)
-    finally:
-        demo.stop()
-    for line in wrong[:20]:
-        print(f"demo: {line}")
-    verify = demo.tallygate("audit", "verify", "-c", CONF).strip().splitlines()[-1]
-    print(f"demo: {verify}")
-    print(f"demo: {'reconciled' if not wrong else 'NOT reconciled'} "
-          f"({time.monotonic() - began:.1f} s)")
-    return 1 if wrong else 0
+        print(f"demo: {verdict}", flush=True)
+    except OSError:
+        pass  # the terminal is gone
+    return code
 
 
 def stay(demo):
@@ -329,11 +400,8 @@ def stay(demo):
           f"\"task\":\"T-1\",\"date\":\"2026-11-16\",\"hours\":\"7.5\",\"approved_by\":\"W-001\","
           f"\"approved_at\":\"2026-11-20T17:00:00Z\"}}' "
           f"{base}/v1/time-entries/validate", flush=True)
-    try:
-        while demo.nginx.alive() and demo.orchestrator.process.alive():
-            threading.Event().wait(1)
-    except KeyboardInterrupt:
-        print()
+    while not demo.ended():
+        time.sleep(0.2)
 
 
 if __name__ == "__main__":

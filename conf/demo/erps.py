@@ -6,6 +6,7 @@ instead of passing a posting on, and once drops the connection after the ERP has
 """
 import csv
 import json
+import os
 import re
 import secrets
 import subprocess
@@ -30,9 +31,9 @@ def faulty(port, is_posting):
 
 
 def secret_file(path, text):
-    path.write_text(text + "\n")
-    path.chmod(0o600)
-    return path
+    """For its owner alone, from the first byte."""
+    with open(path, "w", encoding="ascii", opener=lambda p, flags: os.open(p, flags, 0o600)) as f:
+        f.write(text)
 
 
 # ---- CSV files and REST ----
@@ -48,7 +49,7 @@ def rows(out, pattern):
 def hledger(path, *args):
     done = subprocess.run(["hledger", "-f", str(path), *args], capture_output=True, text=True)
     if done.returncode != 0:
-        raise SystemExit(f"demo: hledger {' '.join(args)}: {done.stderr}")
+        raise RuntimeError(f"hledger {' '.join(args)}: {done.stderr}")
     return done.stdout
 
 
@@ -74,6 +75,7 @@ class Books:
     """A ledger of files, and a REST service that is taken for the other legal entity's ERP."""
     pausable = ["erp", f"erp.{acme.UK}", "payroll"]
     names = {acme.DE: "ERP files", acme.UK: "ERP by REST"}
+    processes = ()
 
     def __init__(self, var):
         self.out, self.secrets = var / "out", var / "secrets"
@@ -82,7 +84,7 @@ class Books:
         self.line = faulty(self.rest.port, lambda r: r.method == "POST")
 
     def start(self):
-        secret_file(self.secrets / "erp-uk", self.token)
+        secret_file(self.secrets / "erp-uk", self.token + "\n")
 
     def destinations(self):
         """For tallygate.yaml."""
@@ -127,7 +129,7 @@ class Real:
 
     def __init__(self, var):
         from tests.harness.tryton import Tryton  # needs packages that the default demo does not
-        self.erp = Tryton(var / "tryton")
+        self.erp = Tryton(var / "tryton", logs=var / "log")
         self.line = None
 
     def start(self):
@@ -139,6 +141,11 @@ class Real:
         return {"erp": {"connector": "tryton", "url": url, "user": self.erp.user,
                         "password_file": str(self.erp.password_file), "auth": "session",
                         "allow": ["127.0.0.1"], "timeout": "10s", "concurrency": 8}}
+
+    @property
+    def processes(self):
+        database = self.erp.postgres
+        return ("Tryton", self.erp.server), ("PostgreSQL", database and database.process)
 
     def book(self):
         """What Tryton's own database holds, with the cost price that it gave each line."""

@@ -47,6 +47,12 @@ def expected_rows(lines, part):
     return want
 
 
+def said(ident):
+    """An entry's version, and whether it is the line that takes it back, in words."""
+    entry, version, *back = ident
+    return f"{entry} version {version}{' taken back' if any(back) else ''}"
+
+
 def compare_rows(name, got, want):
     """Each expected row once, with every field as expected; nothing else; what takes something back names
     the key of that."""
@@ -54,18 +60,18 @@ def compare_rows(name, got, want):
         return row["entry"], row["version"], bool(row["reverses"])
 
     wrong, seen = [], collections.Counter(ident(r) for r in got)
-    wrong += [f"{name}: {i} is there {n} times" for i, n in seen.items() if n > 1]
-    wrong += [f"{name}: {i} is missing" for i in want if i not in seen]
+    wrong += [f"{name}: {said(i)} is there {n} times" for i, n in seen.items() if n > 1]
+    wrong += [f"{name}: {said(i)} is missing" for i in want if i not in seen]
     keys = {ident(r): r["key"] for r in got}
     for row in got:
         i = ident(row)
         if i not in want:
-            wrong.append(f"{name}: {i} must not be there")
+            wrong.append(f"{name}: {said(i)} must not be there")
             continue
-        wrong += [f"{name}: {i}: {k} is {row.get(k)}, the input implies {v}"
+        wrong += [f"{name}: {said(i)}: {k} is {row.get(k)}, the input implies {v}"
                   for k, v in want[i].items() if row.get(k) != v]
         if row["reverses"] and row["reverses"] != keys.get((row["entry"], row["version"], False)):
-            wrong.append(f"{name}: {i} takes back {row['reverses']}, which is not its original")
+            wrong.append(f"{name}: {said(i)} by key {row['reverses']}, which is not its original's")
     return wrong + repeated(name, got)
 
 
@@ -75,14 +81,14 @@ def compare_lines(name, got, lines):
     want = {(x.entry, x.version): {k: x.labor[k] for k in same}
             | {"seconds": 0 if x.back else int(x.hours * 3600)} for x in lines}
     seen = collections.Counter((r["entry"], r["version"]) for r in got)
-    wrong = [f"{name}: {i} is there {n} times" for i, n in seen.items() if n > 1]
-    wrong += [f"{name}: {i} is missing" for i in want if i not in seen]
+    wrong = [f"{name}: {said(i)} is there {n} times" for i, n in seen.items() if n > 1]
+    wrong += [f"{name}: {said(i)} is missing" for i in want if i not in seen]
     for row in got:
         i = row["entry"], row["version"]
         if i not in want:
-            wrong.append(f"{name}: {i} must not be there")
+            wrong.append(f"{name}: {said(i)} must not be there")
         else:
-            wrong += [f"{name}: {i}: {k} is {row[k]}, the input implies {v}"
+            wrong += [f"{name}: {said(i)}: {k} is {row[k]}, the input implies {v}"
                       for k, v in want[i].items() if row[k] != v]
     return wrong + repeated(name, got)
 
@@ -137,19 +143,35 @@ def expected_totals(lines):
 
 # ---- the verdict ----
 
+def answer(a):
+    """(status, code, replayed), the last in words."""
+    return (*a[:2], "the first answer again" if a[2] else "")
+
+
+def words(value):
+    """A value as a person reads it."""
+    if isinstance(value, (tuple, list)):
+        return " ".join(str(v) for v in value if v is not False and v != "") or "none"
+    return str(value)
+
+
 def judge(a, x):
     """Every difference between what arrived and what the input implies (expect.Expected)."""
     wrong = []
 
     def must(what, got, want):
-        if got != want:
-            wrong.append(f"{what}: {got}, the input implies {want}")
+        if isinstance(want, dict):
+            for key in sorted(set(got) | set(want), key=str):
+                must(f"{what}, {words(key)}", got.get(key, "none"), want.get(key, "none"))
+        elif got != want:
+            wrong.append(f"{what}: {words(got)}, the input implies {words(want)}")
 
     for s, r in a.answers:
         if r[:3] != (s.status, s.code, s.replayed):
-            wrong.append(f"{s.way} {s.key or s.event_id} ({s.note or 'an entry'}): answered {r[:3]}, "
-                         f"not {(s.status, s.code, s.replayed)}")
-    must("answers", dict(collections.Counter(r[:3] for _, r in a.answers)), x.answers)
+            wrong.append(f"{s.way} {s.key or s.event_id} ({s.note or 'an entry'}): answered "
+                         f"{words(answer(r[:3]))}, not {words(answer((s.status, s.code, s.replayed)))}")
+    must("number of answers", dict(collections.Counter(answer(r[:3]) for _, r in a.answers)),
+         {answer(k): n for k, n in x.answers.items()})
     must("legal entities in the ERPs", sorted(e for e, rows in a.book.rows.items() if rows),
          sorted(acme.CURRENCY))
     for entity in acme.CURRENCY:
@@ -158,16 +180,17 @@ def judge(a, x):
             wrong += compare_lines(f"ERP of {entity}", got, lines)
         else:
             wrong += compare_rows(f"ERP of {entity}", got, expected_rows(lines, "labor"))
-        must(f"hours and {acme.CURRENCY[entity]} in the ERP of {entity}", sums_of(got),
-             (x.hours(entity), x.amount(entity)))
+        hours, money = sums_of(got)
+        must(f"hours in the ERP of {entity}", hours, x.hours(entity))
+        must(f"{acme.CURRENCY[entity]} in the ERP of {entity}", money, x.amount(entity))
         must(f"hours in the payroll of {entity}", paid(a.payroll, entity, x), x.hours(entity))
     wrong += compare_rows("payroll", a.payroll, expected_rows(x.lines, "payroll"))
     if a.book.ledger is not None:
         must("ledger accounts", a.book.ledger, expected_ledger(x.of(acme.DE)))
-    must("payroll control totals", {k: (t["lines"], Decimal(t["hours"])) for k, t in a.totals.items()},
-         expected_totals(x.lines))
-    must("what the ERP's line did", {k: a.book.faults.get(k, 0) for k in erps.FAULTS},
-         dict.fromkeys(erps.FAULTS, 1))
+    must("lines and hours of the payroll control totals",
+         {k: (t["lines"], Decimal(t["hours"])) for k, t in a.totals.items()}, expected_totals(x.lines))
+    for fault, what in erps.FAULTS.items():
+        must(f"times the ERP {what}", a.book.faults.get(fault, 0), 1)
     waiting = collections.defaultdict(list)
     for e in a.exceptions:
         waiting[e["code"]].append(e["subject"].split("@")[0])

@@ -1,4 +1,7 @@
 """make demo, as its user runs it: reconciled, exit 0, no process left behind; and it can fail."""
+import os
+import re
+import signal
 import subprocess
 import sys
 from decimal import Decimal
@@ -20,14 +23,15 @@ def processes():
     """What a demo of this tree would leave behind; another tree's may be up."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
+        args = command_line(path.name)
         try:
-            args = (path / "cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
             cwd = (path / "cwd").resolve()
         except OSError:
             continue  # ended meanwhile
         ours = str(stack.ROOT) in args or cwd == stack.ROOT or stack.ROOT in cwd.parents
         if ours and ("var/run/redis.sock" in args or "conf/tallygate.yaml" in args
-                     or "-p var/ -c conf/nginx.conf" in args):
+                     or "nginx: " in args or "-p var/ -c conf/nginx.conf" in args
+                     or "trytond.application" in args):
             found.append(args)
     return found
 
@@ -50,6 +54,158 @@ def test_demo_reconciles_with_a_real_erp():
     said = demo("--erp=tryton")
     assert "ACME-DE, Tryton" in said and "ACME-UK, Tryton" in said
 
+
+SPOILED = """
+import sys
+sys.path.insert(0, "conf/demo")
+import demo, erps
+book = erps.Books.book
+
+def spoiled(self):
+    for pattern, change in (("erp/labor-*.csv", lambda lines: lines[:7] + lines[8:]),
+                            ("payroll/payroll-*.csv", lambda lines: lines + lines[5:6])):
+        path = sorted(self.out.glob(pattern))[0]
+        path.write_text("".join(change(path.read_text().splitlines(True))))
+    return book(self)
+
+erps.Books.book = spoiled
+sys.exit(demo.main())
+"""
+
+
+def test_demo_says_what_is_not_as_the_input_implies():
+    done = subprocess.run(["/usr/bin/python3", "-c", SPOILED], cwd=stack.ROOT, capture_output=True,
+                          text=True, timeout=300)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "demo: NOT reconciled" in done.stdout.splitlines()[-1]
+    for said in (r"ERP of ACME-DE: TE-\d+ version 1 is missing",
+                 r"payroll: TE-\d+ version 1 is there 2 times",
+                 r"hours in the payroll of ACME-DE: .*, the input implies"):
+        assert re.search(f"^demo: {said}", done.stdout, re.M), done.stdout
+    assert not processes()
+
+
+# ---- how it ends ----
+
+@pytest.fixture
+def start(tmp_path):
+    """start(arguments) gives a demo and the file of its output; both end with the test."""
+    started = []
+
+    def begin(*args):
+        log = tmp_path / "demo.log"
+        with open(log, "wb") as out:
+            process = subprocess.Popen(["/usr/bin/python3", "conf/demo/demo.py", *args], cwd=stack.ROOT,
+                                       stdout=out, stderr=out, stdin=subprocess.DEVNULL)
+        started.append(process)
+        return process, log
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+def staying(start, *args):
+    """A demo that stays up: the process, its log, how many lines the log has."""
+    process, log = start("--stay", *args)
+    stack.wait_for(lambda: process.poll() is not None or "staying up at" in log.read_text(), 300,
+                   "the report")
+    assert process.poll() is None, log.read_text()
+    lines = log.read_text().splitlines()
+    verdict = [n for n, x in enumerate(lines) if x.startswith("demo: reconciled")]
+    assert verdict and verdict[0] < next(n for n, x in enumerate(lines) if "staying up at" in x)
+    assert (stack.ROOT / "var/secrets/webhooks").stat().st_mode & 0o777 == 0o600
+    return process, log, len(lines)
+
+
+def family(pid):
+    """Every process below it."""
+    return [p for child in stack.children(pid) for p in [child, *family(child)]]
+
+
+def is_over(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        return True
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_staying_up_says_the_verdict_first_and_ends_in_one_line(start, sig):
+    process, log, before = staying(start)
+    process.send_signal(sig)
+    assert process.wait(60) == 0
+    (line,) = log.read_text().splitlines()[before:]
+    assert line.startswith("demo: ended; the week was reconciled") and line.endswith(f"by {sig.name}")
+    assert not processes()
+
+
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_the_week_ends_it_in_one_line(start, sig):
+    process, log = start()
+    stack.wait_for(lambda: "sent 3 of" in log.read_text() or process.poll() is not None, 60, "the week")
+    children = family(process.pid)
+    process.send_signal(sig)
+    assert process.wait(60) == 128 + sig
+    assert log.read_text().splitlines()[-1] == f"demo: ended before the week was over, by {sig.name}"
+    assert not processes() and all(is_over(p) for p in children)
+
+
+ENDS = {"Redis": "redis-server", "the orchestrator": "tallygate serve", "NGINX": "nginx: master",
+        "Tryton": "gunicorn", "PostgreSQL": "bin/postgres"}
+
+
+def child(process, name):
+    """The one child whose command line has the name."""
+    (pid,) = [p for p in stack.children(process.pid) if name in command_line(p)]
+    return pid
+
+
+def command_line(pid):
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").replace("\0", " ")
+    except OSError:
+        return ""
+
+
+@pytest.mark.parametrize("said", list(ENDS))
+def test_staying_up_names_what_ended(start, said):
+    process, log, _ = staying(start, *(["--erp=tryton"] if said in ("Tryton", "PostgreSQL") else []))
+    children = family(process.pid)
+    os.kill(child(process, ENDS[said]), signal.SIGTERM if said != "PostgreSQL" else signal.SIGQUIT)
+    assert process.wait(90) == 1
+    last = log.read_text().splitlines()[-1]
+    assert last.startswith(f"demo: {said} ended by itself, see var/log/"), last
+    assert "the week was reconciled" in last
+    assert (stack.ROOT / last.split("see ")[1].split(";")[0]).exists()
+    assert not processes() and all(is_over(p) for p in children)
+
+
+def test_a_process_that_ends_in_the_week_is_named(start):
+    process, log = start()
+    stack.wait_for(lambda: "sent 3 of" in log.read_text() or process.poll() is not None, 60, "the week")
+    os.kill(child(process, ENDS["the orchestrator"]), signal.SIGKILL)
+    assert process.wait(120) == 1
+    last = log.read_text().splitlines()[-1]
+    assert last.startswith("demo: failed: the orchestrator ended by itself, see var/log/"), last
+    assert not processes()
+
+
+@pytest.mark.parametrize("erp", ["", "tryton"])
+def test_a_killed_demo_leaves_nothing(start, erp):
+    """kill -9 runs no handler: the kernel ends what it started."""
+    process, log = start(f"--erp={erp}")
+    stack.wait_for(lambda: "sent 3 of" in log.read_text() or process.poll() is not None, 300, "the week")
+    children = family(process.pid)
+    for name, part in ENDS.items():
+        assert (name in ("Tryton", "PostgreSQL") and not erp) or child(process, part) in children
+    process.kill()
+    process.wait()
+    stack.wait_for(lambda: all(is_over(p) for p in children) and not processes(), 30, "nothing left")
+
+
+# ---- what it is made from ----
 
 def test_committed_demo_data_is_the_generators():
     for name, make in acme.FILES.items():

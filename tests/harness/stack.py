@@ -5,6 +5,7 @@ inside, TCP on loopback with a free port where HTTP needs it. Nothing waits by s
 wait_for() polls a condition until a deadline.
 """
 import atexit
+import concurrent.futures
 import hashlib
 import http.client
 import os
@@ -55,21 +56,32 @@ def can_connect(address) -> bool:
             return False
 
 
-class Process:
-    """One child with its log; ended by pid, and at exit if a test forgets."""
+# The kernel's death signal comes when the thread that started a child ends, not the process: one thread that
+# lives as long as this process starts them all.
+_STARTER = concurrent.futures.ThreadPoolExecutor(1, "starter")
+# What setpriv asks for comes too late when this process is gone already: then nothing is started.
+_UNLESS_ORPHANED = '[ "$PPID" = "$1" ] && shift && exec "$@"'
 
-    def __init__(self, name, argv, log, env=None, cwd=None, user=None):
+
+class Process:
+    """One child with its log; ended by pid, at exit if a test forgets, and by the kernel when this process
+    is killed. orphaned: the signal it gets then; one with children of its own must be able to end them."""
+
+    def __init__(self, name, argv, log, env=None, cwd=None, user=None, orphaned="KILL"):
         self.name, self.argv, self.log = name, [str(a) for a in argv], Path(log)
+        self.orphaned = orphaned
         self.env, self.cwd = {**os.environ, **(env or {})}, cwd
         self.user = {} if user is None else {"user": user, "group": user, "extra_groups": []}
         self.popen = None
         atexit.register(self.kill)
 
     def start(self):
+        argv = ["setpriv", "--pdeathsig", self.orphaned, "sh", "-c", _UNLESS_ORPHANED, "sh",
+                str(os.getpid()), *self.argv]
         with open(self.log, "ab") as out:
-            self.popen = subprocess.Popen(self.argv, stdout=out, stderr=out, env=self.env,
-                                          cwd=self.cwd, stdin=subprocess.DEVNULL,
-                                          start_new_session=True, **self.user)
+            self.popen = _STARTER.submit(subprocess.Popen, argv, stdout=out, stderr=out,
+                                         env=self.env, cwd=self.cwd, stdin=subprocess.DEVNULL,
+                                         start_new_session=True, **self.user).result()
         return self
 
     @property
@@ -196,7 +208,7 @@ class Nginx:
         self.access_log = self.dir / f"{name}.access.log"
         self.write(config)
         self.process = Process(name, self._argv() + ["-g", "daemon off;"],
-                               self.dir / f"{name}.out.log", env=self._env())
+                               self.dir / f"{name}.out.log", env=self._env(), orphaned="TERM")
 
     def write(self, config: str):
         load = "" if self.kind == "asan" else f"load_module {MODULE};\n"

@@ -152,7 +152,7 @@ class Postgres:
         argv = [self.bin / "postgres", "-D", data]
         for name, value in options.items():
             argv += ["-c", f"{name}={value}"]
-        self.process = stack.Process("postgres", argv, log, user=self.user, cwd="/")
+        self.process = stack.Process("postgres", argv, log, user=self.user, cwd="/", orphaned="QUIT")
 
     def init(self):
         self.data.mkdir(mode=0o700)
@@ -293,11 +293,12 @@ def template_into(master: dict, directory: Path) -> dict:
 # ---- an instance ----
 
 class Tryton:
-    def __init__(self, directory=None, master=None, workers=2, threads=4):
-        """directory: for logs and the password, taken away by stop(); default: a scratch directory.
-        master: as conf/demo/master.json; the default is that and the demo's hires."""
+    def __init__(self, directory=None, master=None, workers=2, threads=4, logs=None):
+        """directory: for the password and, without `logs`, for logs, taken away by stop(); default: a
+        scratch directory. master: as conf/demo/master.json; the default is that and the demo's hires."""
         self.dir = Path(directory) if directory else stack.scratch("erp")
         self.dir.mkdir(exist_ok=True)
+        self.logs = Path(logs or self.dir)
         self.home = None
         self.master = merged(master or acme.whole_master())
         self.port = stack.free_port()
@@ -319,14 +320,15 @@ class Tryton:
         self.passwords = template_into(self.master, self.home)
         with private(self.password_file) as f:
             f.write(self.passwords["gateway"] + "\n")
-        self.postgres = Postgres(self.home / "pg", self.dir / "postgres.log")
+        self.postgres = Postgres(self.home / "pg", self.logs / "postgres.log")
         config = self.dir / "trytond.conf"
         config.write_text(CONFIG.format(port=self.port, pgport=self.postgres.port))
         argv = ["/usr/bin/gunicorn", "-b", f"127.0.0.1:{self.port}", "-k", "gthread", *self.sizes,
                 "--keep-alive", "30", "--timeout", "120", "--graceful-timeout", "1",
                 "trytond.application:app"]
-        self.server = stack.Process("tryton", argv, self.dir / "tryton.log", cwd=self.dir, env={
-            "TRYTOND_CONFIG": str(config), "TRYTOND_DATABASE_NAMES": DATABASE})
+        self.server = stack.Process(
+            "tryton", argv, self.logs / "tryton.log", cwd=self.dir, orphaned="TERM",
+            env={"TRYTOND_CONFIG": str(config), "TRYTOND_DATABASE_NAMES": DATABASE})
         self.postgres.start()
         return self.start_server()
 
