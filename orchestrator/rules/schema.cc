@@ -112,6 +112,16 @@ const json_t *child(const json_t *schema, const std::string &token)
     return json_is_object(sub) ? sub : nullptr;
 }
 
+/* A fraction is rounded to 15 digits: what was written, where a double holds it. */
+std::string dump(const json_t *v)
+{
+    char *dumped = json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(15));
+    std::string out = dumped != nullptr ? dumped : "";
+
+    free(dumped);
+    return out;
+}
+
 /* "a, b or c" of an array of JSON values. */
 std::string list_of(const json_t *values, const char *last)
 {
@@ -120,13 +130,11 @@ std::string list_of(const json_t *values, const char *last)
 
     for (size_t i = 0; i < n; i++) {
         const json_t *v = json_array_get(values, i);
-        char *dumped = json_is_string(v) ? nullptr : json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
 
         if (i > 0) {
             out += i + 1 == n ? std::string(" ") + last + " " : std::string(", ");
         }
-        out += "`" + (dumped != nullptr ? std::string(dumped) : text_of(v)) + "`";
-        free(dumped);
+        out += "`" + (json_is_string(v) ? text_of(v) : dump(v)) + "`";
     }
     return out;
 }
@@ -191,6 +199,18 @@ std::string plain(std::string s)
     return s;
 }
 
+/* 5.000000 is 5, 0.500000 is 0.5. */
+std::string no_zeros(std::string s)
+{
+    if (s.find('.') != std::string::npos) {
+        s.erase(s.find_last_not_of('0') + 1);
+        if (s.back() == '.') {
+            s.pop_back();
+        }
+    }
+    return s;
+}
+
 class Translator
 {
   public:
@@ -217,7 +237,7 @@ class Translator
         } else if (d.find("oneOf constraint") != std::string::npos ||
                    d.find("exactly one child schema") != std::string::npos) {
             say_one_of();
-        } else if (!is_summary(d)) {
+        } else if (!say_bound(d) && !is_summary(d)) {
             out_.add(pointer_, plain(d) + expected(schema_));
         }
     }
@@ -286,6 +306,35 @@ class Translator
         out_.add(pointer_,
                  (words.empty() ? std::string("has the wrong type") : "must be " + words) +
                      expected(schema_));
+    }
+
+    /* The number as the schema writes it: valijson prints every bound as a double. The schema at
+     * hand lacks the bound when it is in a branch (allOf). False: d is not of a bound. */
+    bool say_bound(const std::string &d)
+    {
+        static const struct {
+            const char *sentence, *key, *words;
+        } bounds[] = {
+            {"Expected number less than or equal to ", "maximum", "must be at most "},
+            {"Expected number less than ", "exclusiveMaximum", "must be less than "},
+            {"Expected number greater than or equal to ", "minimum", "must be at least "},
+            {"Expected number greater than ", "exclusiveMinimum", "must be more than "},
+            {"Value should be a multiple of ", "multipleOf", "must be a multiple of "},
+        };
+
+        for (const auto &b : bounds) {
+            const json_t *bound = json_object_get(schema_, b.key);
+
+            if (starts_with(d, b.sentence)) {
+                std::string number = json_is_number(bound)
+                                         ? dump(bound)
+                                         : no_zeros(plain(d.substr(strlen(b.sentence))));
+
+                out_.add(pointer_, b.words + number + expected(schema_));
+                return true;
+            }
+        }
+        return false;
     }
 
     void say_one_of()

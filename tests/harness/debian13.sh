@@ -85,6 +85,7 @@ flock -n 9 || fail "another run uses $kept; wait for it, or give another directo
 [ -d "$system" ] || debian13_make "$system"
 cp /etc/resolv.conf "$system/etc/resolv.conf"
 if [ -e /etc/ssl/certs/ca-certificates.crt ]; then
+    mkdir -p "$system$(dirname "$roots")"
     cp /etc/ssl/certs/ca-certificates.crt "$system$roots"
 fi
 npm_registry=$(npm config get registry 2>/dev/null || true)

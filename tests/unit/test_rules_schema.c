@@ -67,7 +67,9 @@ static void test_event(void **state)
     says("id", "7", 1, "/id: must be string");
     says("id", "\"\"", 2, "/id: ");
     says("id", "\"a\\u0007b\"", 1, "/id: does not have the required form");
-    says("version", "0", 1, "/version: expected number greater than or equal to 1");
+    says("version", "0", 1, "/version: must be at least 1; expected: ");
+    says("version", "9007199254740992", 1,
+         "/version: must be at most 9007199254740991; expected: ");
     says("version", "1.5", 1, "/version: must be integer");
     says("version", "\"1\"", 1, "/version: must be integer");
     says("date", "\"2026-02-29\"", 1, "/date: must be a calendar day, YYYY-MM-DD");
@@ -241,17 +243,23 @@ static void test_master_agrees(void **state)
     json_decref(file);
 }
 
-static void load_refused(const char *text, const char *expected)
+static void write_schema(char path[64], const char *text)
 {
-    struct tg_error err = {""};
-    char path[64];
     FILE *f;
 
-    (void)snprintf(path, sizeof(path), "%s/a.json", dir);
+    (void)snprintf(path, 64, "%s/a.json", dir);
     f = fopen(path, "w");
     assert_non_null(f);
     assert_true(fputs(text, f) >= 0);
     assert_int_equal(fclose(f), 0);
+}
+
+static void load_refused(const char *text, const char *expected)
+{
+    struct tg_error err = {""};
+    char path[64];
+
+    write_schema(path, text);
     assert_null(tg_schemas_load(dir, &err));
     if (strstr(err.text, expected) == NULL || strstr(err.text, path) == NULL) {
         fail_msg("got `%s`", err.text);
@@ -275,6 +283,39 @@ static void test_load(void **state)
     load_refused("{" DRAFT ", \"type\": \"text\"}", "a.json");
     load_refused("{" DRAFT ", \"$ref\": \"http://example.invalid/x.json\"}", "a.json");
     load_refused("{" DRAFT ", \"minLength\": -1}", "a.json");
+}
+
+/* Of a number: what its schema says of a value that it refuses. */
+static void bound_says(const char *schema, const char *value, const char *expected)
+{
+    struct tg_error err = {""};
+    char path[64], said[SAID_BYTES] = "", text[512];
+    struct tg_schemas *one;
+    json_t *v = json_loads(value, 0, NULL);
+
+    (void)snprintf(text, sizeof(text), "{" DRAFT ", \"properties\": {\"n\": {%s}}}", schema);
+    write_schema(path, text);
+    one = tg_schemas_load(dir, &err);
+    assert_non_null(one);
+    assert_int_equal(tg_schemas_check(one, "a", v, collect, said), 1);
+    assert_string_equal(said, expected);
+    tg_schemas_free(one);
+    json_decref(v);
+    assert_int_equal(unlink(path), 0);
+}
+
+static void test_bounds(void **state)
+{
+    (void)state;
+    bound_says("\"maximum\": 99", "{\"n\": 100}", "/n: must be at most 99\n");
+    bound_says("\"exclusiveMaximum\": 99", "{\"n\": 99}", "/n: must be less than 99\n");
+    bound_says("\"exclusiveMinimum\": 0", "{\"n\": 0}", "/n: must be more than 0\n");
+    bound_says("\"minimum\": 0.1", "{\"n\": 0}", "/n: must be at least 0.1\n");
+    bound_says("\"minimum\": 0.0000001", "{\"n\": 0}", "/n: must be at least 1e-7\n");
+    bound_says("\"multipleOf\": 15", "{\"n\": 20}", "/n: must be a multiple of 15\n");
+    bound_says("\"multipleOf\": 0.25", "{\"n\": 0.3}", "/n: must be a multiple of 0.25\n");
+    bound_says("\"allOf\": [{\"maximum\": 90}]", "{\"n\": 100}", "/n: must be at most 90\n");
+    bound_says("\"allOf\": [{\"maximum\": 0.5}]", "{\"n\": 100}", "/n: must be at most 0.5\n");
 }
 
 static int open_all(void **state)
@@ -306,6 +347,7 @@ int main(void)
         cmocka_unit_test(test_stack_of_patterns),
         cmocka_unit_test(test_master_agrees),
         cmocka_unit_test(test_load),
+        cmocka_unit_test(test_bounds),
     };
 
     return cmocka_run_group_tests(tests, open_all, close_all);
