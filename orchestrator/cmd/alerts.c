@@ -1,11 +1,11 @@
 /* alerts.c: `tallygate alerts test`: is the webhook right, does the mail arrive. */
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "alert/alert.h"
 #include "cmd/cmd.h"
 #include "cmd/config.h"
+#include "cmd/options.h"
 #include "cmd/out.h"
 
 #define COMMAND "alerts"
@@ -55,33 +55,19 @@ static int run(const char *path, bool json)
 
 int tg_cmd_alerts(int argc, char **argv)
 {
-    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {NULL, 0, NULL, 0}};
     bool json = false;
     const char *path = TG_CONFIG_DEFAULT_PATH;
-    int c;
+    const struct tg_cmd_option options[] = {{"config", &path, NULL}, {"json", NULL, &json}, {0}};
+    int rc, first;
 
     if (argc < 2) {
         return tg_cmd_usage_error(COMMAND, "say `test`");
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-        return tg_cmd_help(COMMAND);
-    }
     if (strcmp(argv[1], "test") != 0) {
         return tg_cmd_usage_error(COMMAND, "there is no `%s`; accepted: test", argv[1]);
     }
-    tg_cmd_getopt_reset();
-    while ((c = getopt_long(argc - 1, argv + 1, "c:", options, NULL)) != -1) {
-        if (c == 'c') {
-            path = optarg;
-        } else if (c == 'j') {
-            json = true;
-        } else {
-            return tg_cmd_usage_error(COMMAND, "`%s` is not understood", argv[optind]);
-        }
-    }
-    return optind + 1 < argc
-               ? tg_cmd_usage_error(COMMAND, "`%s` is not understood", argv[optind + 1])
-               : run(path, json);
+    argc--;
+    argv++;
+    first = tg_cmd_options(COMMAND, argc, argv, options, &rc);
+    return tg_cmd_no_more(COMMAND, argc, argv, first, &rc) ? run(path, json) : rc;
 }

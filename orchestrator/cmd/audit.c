@@ -5,7 +5,6 @@
 #include "journal/audit.h"
 
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -16,6 +15,7 @@
 #include "cmd/cmd.h"
 #include "cmd/config.h"
 #include "cmd/files.h"
+#include "cmd/options.h"
 #include "cmd/out.h"
 #include "cmd/token.h"
 #include "common/codec.h"
@@ -157,30 +157,17 @@ static int checkpoint(const struct tg_config *config)
 
 /* ---- arguments ---- */
 
-static int parse(int argc, char **argv, bool is_verify, struct options *o)
+/* Whether to go on; if not, *rc is the exit code. */
+static bool parse(int argc, char **argv, bool is_verify, struct options *o, int *rc)
 {
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"public-key", required_argument, NULL, 'p'},
-        {"json", no_argument, NULL, 'j'},
-        {NULL, 0, NULL, 0},
-    };
-    int c;
+    const struct tg_cmd_option of_verify[] = {{"config", &o->config, NULL},
+                                              {"public-key", &o->public_key, NULL},
+                                              {"json", NULL, &o->json},
+                                              {0}};
+    const struct tg_cmd_option of_checkpoint[] = {{"config", &o->config, NULL}, {0}};
+    int first = tg_cmd_options(COMMAND, argc, argv, is_verify ? of_verify : of_checkpoint, rc);
 
-    tg_cmd_getopt_reset();
-    while ((c = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
-        if (c == 'c') {
-            o->config = optarg;
-        } else if (c == 'p' && is_verify) {
-            o->public_key = optarg;
-        } else if (c == 'j' && is_verify) {
-            o->json = true;
-        } else {
-            return tg_cmd_usage_error(COMMAND, "`%s` is not understood", argv[optind - 1]);
-        }
-    }
-    return optind < argc ? tg_cmd_usage_error(COMMAND, "`%s` is not understood", argv[optind])
-                         : TG_EXIT_OK;
+    return tg_cmd_no_more(COMMAND, argc, argv, first, rc);
 }
 
 int tg_cmd_audit(int argc, char **argv)
@@ -194,16 +181,12 @@ int tg_cmd_audit(int argc, char **argv)
     if (argc < 2) {
         return tg_cmd_usage_error(COMMAND, "say `verify` or `checkpoint`");
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-        return tg_cmd_help(COMMAND);
-    }
     is_verify = strcmp(argv[1], "verify") == 0;
     if (!is_verify && strcmp(argv[1], "checkpoint") != 0) {
         return tg_cmd_usage_error(COMMAND, "there is no `%s`; accepted: verify, checkpoint",
                                   argv[1]);
     }
-    rc = parse(argc - 1, argv + 1, is_verify, &o);
-    if (rc != TG_EXIT_OK) {
+    if (!parse(argc - 1, argv + 1, is_verify, &o, &rc)) {
         return rc;
     }
     config = tg_config_load(o.config, &err);

@@ -322,7 +322,6 @@ enum {
 static const struct option backup_options[] = {{"config", required_argument, NULL, 'c'},
                                                {"to", required_argument, NULL, OPTION_TO},
                                                {"json", no_argument, NULL, 'j'},
-                                               {"help", no_argument, NULL, 'h'},
                                                {NULL, 0, NULL, 0}};
 static const struct option restore_options[] = {
     {"config", required_argument, NULL, 'c'},
@@ -332,13 +331,11 @@ static const struct option restore_options[] = {
     {"accept-findings", no_argument, NULL, OPTION_ACCEPT},
     {"public-key", required_argument, NULL, OPTION_KEY},
     {"json", no_argument, NULL, 'j'},
-    {"help", no_argument, NULL, 'h'},
     {NULL, 0, NULL, 0}};
 static const struct option migrate_options[] = {{"config", required_argument, NULL, 'c'},
                                                 {"dry-run", no_argument, NULL, OPTION_DRY},
                                                 {"backup", required_argument, NULL, OPTION_BACKUP},
                                                 {"json", no_argument, NULL, 'j'},
-                                                {"help", no_argument, NULL, 'h'},
                                                 {NULL, 0, NULL, 0}};
 
 static void take(struct options *o, int c)
@@ -383,10 +380,7 @@ static int run(int argc, char **argv, const char *name, const struct option *opt
     int c, rc;
 
     tg_cmd_getopt_reset();
-    while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
-        if (c == 'h') {
-            return tg_cmd_help(name);
-        }
+    while ((c = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
         if (c == '?') {
             return tg_cmd_usage_error(name, "`%s` is not understood", argv[optind - 1]);
         }

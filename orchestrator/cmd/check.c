@@ -3,7 +3,6 @@
  * it must? Everything is looked at, also after a finding, so that one run names them all.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,6 +12,7 @@
 #include "cmd/agree.h"
 #include "cmd/cmd.h"
 #include "cmd/config.h"
+#include "cmd/options.h"
 #include "cmd/out.h"
 #include "cmd/probe.h"
 #include "journal/journal.h"
@@ -337,38 +337,17 @@ static int print_keys(bool json)
 
 int tg_cmd_check(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'}, {"journal", no_argument, NULL, 'j'},
-        {"keys", no_argument, NULL, 'k'},         {"json", no_argument, NULL, 'J'},
-        {"help", no_argument, NULL, 'h'},         {NULL, 0, NULL, 0},
-    };
     const char *path = TG_CONFIG_DEFAULT_PATH;
     bool with_journal = false, keys = false, json = false;
-    int c;
+    const struct tg_cmd_option options[] = {{"config", &path, NULL},
+                                            {"journal", NULL, &with_journal},
+                                            {"keys", NULL, &keys},
+                                            {"json", NULL, &json},
+                                            {0}};
+    int rc, first = tg_cmd_options(COMMAND, argc, argv, options, &rc);
 
-    tg_cmd_getopt_reset();
-    while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
-        switch (c) {
-        case 'c':
-            path = optarg;
-            break;
-        case 'j':
-            with_journal = true;
-            break;
-        case 'k':
-            keys = true;
-            break;
-        case 'J':
-            json = true;
-            break;
-        case 'h':
-            return tg_cmd_help(COMMAND);
-        default:
-            return tg_cmd_usage_error(COMMAND, "`%s` is not understood", argv[optind - 1]);
-        }
-    }
-    if (optind < argc) {
-        return tg_cmd_usage_error(COMMAND, "`%s` is not understood", argv[optind]);
+    if (!tg_cmd_no_more(COMMAND, argc, argv, first, &rc)) {
+        return rc;
     }
     return keys ? print_keys(json) : run(path, with_journal, json);
 }

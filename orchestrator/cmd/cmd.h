@@ -2,7 +2,7 @@
  * cmd.h: the subcommands of `tallygate` as one table; main.c picks from it, --help prints it, and
  * docs/reference/cli.md is checked against it.
  *
- * Each command reads its own arguments with getopt_long, writes what it found to standard output,
+ * Each command reads its own arguments (options.h), writes what it found to standard output,
  * complaints to standard error, and ends with one line that says the result.
  *
  * Ownership: the table is static; a command gets argv with its own name in argv[0] and keeps
@@ -43,7 +43,7 @@ int tg_cmd_failed(const char *name, const char *fmt, ...) __attribute__((format(
 /* The usage on standard output (--help); returns TG_EXIT_OK. */
 int tg_cmd_help(const char *name);
 
-/* Sets getopt back to its start; every command calls it before its first getopt_long. */
+/* Sets getopt back to its start; for a command that reads its options itself. */
 void tg_cmd_getopt_reset(void);
 
 /* Who runs this command, as the audit chain names a person at a shell: "cli:USER". Static. */

@@ -233,9 +233,6 @@ int tg_cmd_completion(int argc, char **argv)
 {
     int rc;
 
-    if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        return tg_cmd_help(COMMAND);
-    }
     if (argc != 2) {
         return tg_cmd_usage_error(COMMAND, "say `bash` or `zsh`");
     }

@@ -2,7 +2,6 @@
  * destinations.c: `tallygate destinations list|pause|resume`: what the running process says of its
  * destinations, and holding one by hand.
  */
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 #include "cmd/client.h"
 #include "cmd/cmd.h"
 #include "cmd/config.h"
+#include "cmd/options.h"
 #include "cmd/out.h"
 
 #define COMMAND "destinations"
@@ -152,43 +152,28 @@ static int parse_verb(const char *word, enum verb *out)
     return 0;
 }
 
-static int parse(int argc, char **argv, struct options *o)
+/* Whether to go on; if not, *rc is the exit code. */
+static bool parse(int argc, char **argv, struct options *o, int *rc)
 {
-    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
-                                            {"tenant", required_argument, NULL, 't'},
-                                            {"reason", required_argument, NULL, 'r'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {NULL, 0, NULL, 0}};
-    int c;
+    const struct tg_cmd_option options[] = {{"config", &o->config, NULL},
+                                            {"tenant", &o->tenant, NULL},
+                                            {"reason", &o->reason, NULL},
+                                            {"json", NULL, &o->json},
+                                            {0}};
+    int first = tg_cmd_options(COMMAND, argc, argv, options, rc);
 
-    tg_cmd_getopt_reset();
-    while ((c = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
-        switch (c) {
-        case 'c':
-            o->config = optarg;
-            break;
-        case 't':
-            o->tenant = optarg;
-            break;
-        case 'r':
-            o->reason = optarg;
-            break;
-        case 'j':
-            o->json = true;
-            break;
-        default:
-            return tg_cmd_usage_error(COMMAND, "`%s` is not understood", argv[optind - 1]);
-        }
+    if (first < 0) {
+        return false;
     }
-    if (o->verb != VERB_LIST && optind < argc &&
-        tg_str_is_name(tg_str_of(argv[optind]), TG_SOURCE_NAME_MAX_BYTES)) {
-        o->name = argv[optind++];
+    if (o->verb != VERB_LIST && first < argc &&
+        tg_str_is_name(tg_str_of(argv[first]), TG_SOURCE_NAME_MAX_BYTES)) {
+        o->name = argv[first++];
     }
     if (o->verb != VERB_LIST && o->name == NULL) {
-        return tg_cmd_usage_error(COMMAND, "say the name of one destination, as `list` shows it");
+        *rc = tg_cmd_usage_error(COMMAND, "say the name of one destination, as `list` shows it");
+        return false;
     }
-    return optind < argc ? tg_cmd_usage_error(COMMAND, "`%s` is not understood", argv[optind])
-                         : TG_EXIT_OK;
+    return tg_cmd_no_more(COMMAND, argc, argv, first, rc);
 }
 
 int tg_cmd_destinations(int argc, char **argv)
@@ -196,12 +181,8 @@ int tg_cmd_destinations(int argc, char **argv)
     struct options o = {.config = TG_CONFIG_DEFAULT_PATH};
     int rc;
 
-    if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
-        return tg_cmd_help(COMMAND);
-    }
     if (argc < 2 || parse_verb(argv[1], &o.verb) != 0) {
         return tg_cmd_usage_error(COMMAND, "say `list`, `pause NAME` or `resume NAME`");
     }
-    rc = parse(argc - 1, argv + 1, &o);
-    return rc == TG_EXIT_OK ? run(&o) : rc;
+    return parse(argc - 1, argv + 1, &o, &rc) ? run(&o) : rc;
 }

@@ -3,7 +3,6 @@
  * running `serve`. By the id the sender got, by object over its versions, or by the key a
  * destination knows.
  */
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include "cmd/cmd.h"
 #include "cmd/config.h"
 #include "cmd/events_text.h"
+#include "cmd/options.h"
 #include "cmd/out.h"
 #include "common/codec.h"
 #include "common/event_id.h"
@@ -238,42 +238,22 @@ static int finish(struct options *o)
     return TG_EXIT_OK;
 }
 
-static int parse(int argc, char **argv, struct options *o)
+/* Whether to go on; if not, *rc is the exit code. */
+static bool parse(int argc, char **argv, struct options *o, int *rc)
 {
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'}, {"object", required_argument, NULL, 'o'},
-        {"tenant", required_argument, NULL, 't'}, {"source", required_argument, NULL, 's'},
-        {"json", no_argument, NULL, 'j'},         {NULL, 0, NULL, 0},
-    };
-    int c;
+    const struct tg_cmd_option options[] = {
+        {"config", &o->config, NULL}, {"object", &o->object, NULL}, {"tenant", &o->tenant, NULL},
+        {"source", &o->source, NULL}, {"json", NULL, &o->json},     {0}};
+    int first = tg_cmd_options(COMMAND, argc, argv, options, rc);
 
-    tg_cmd_getopt_reset();
-    while ((c = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
-        switch (c) {
-        case 'c':
-            o->config = optarg;
-            break;
-        case 'o':
-            o->object = optarg;
-            break;
-        case 't':
-            o->tenant = optarg;
-            break;
-        case 's':
-            o->source = optarg;
-            break;
-        case 'j':
-            o->json = true;
-            break;
-        default:
-            return tg_cmd_usage_error(COMMAND, "`%s` is not understood", argv[optind - 1]);
-        }
+    if (first >= 0 && first < argc) {
+        o->id = argv[first++];
     }
-    if (optind < argc) {
-        o->id = argv[optind++];
+    if (!tg_cmd_no_more(COMMAND, argc, argv, first, rc)) {
+        return false;
     }
-    return optind < argc ? tg_cmd_usage_error(COMMAND, "`%s` is not understood", argv[optind])
-                         : finish(o);
+    *rc = finish(o);
+    return *rc == TG_EXIT_OK;
 }
 
 int tg_cmd_events(int argc, char **argv)
@@ -284,12 +264,8 @@ int tg_cmd_events(int argc, char **argv)
     if (argc < 2) {
         return tg_cmd_usage_error(COMMAND, "say `show`");
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-        return tg_cmd_help(COMMAND);
-    }
     if (strcmp(argv[1], "show") != 0) {
         return tg_cmd_usage_error(COMMAND, "there is no `%s`; accepted: show", argv[1]);
     }
-    rc = parse(argc - 1, argv + 1, &o);
-    return rc == TG_EXIT_OK ? run(&o) : rc;
+    return parse(argc - 1, argv + 1, &o, &rc) ? run(&o) : rc;
 }

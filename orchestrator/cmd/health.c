@@ -3,7 +3,6 @@
  * containers and supervisors, which have no curl at hand.
  */
 #include <ctype.h>
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include "cmd/ask.h"
 #include "cmd/cmd.h"
 #include "cmd/config.h"
+#include "cmd/options.h"
 #include "cmd/out.h"
 
 #define COMMAND "health"
@@ -102,50 +102,24 @@ static int run(const struct options *o)
 
 int tg_cmd_health(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"at", required_argument, NULL, 'a'},
-        {"path", required_argument, NULL, 'p'},
-        {"timeout", required_argument, NULL, 't'},
-        {"json", no_argument, NULL, 'j'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
-    };
     struct options o = {
         .config = TG_CONFIG_DEFAULT_PATH, .path = PATH_DEFAULT, .seconds = SECONDS_DEFAULT};
+    const char *seconds = NULL;
+    const struct tg_cmd_option options[] = {
+        {"config", &o.config, NULL}, {"at", &o.at, NULL},     {"path", &o.path, NULL},
+        {"timeout", &seconds, NULL}, {"json", NULL, &o.json}, {0}};
     char *end;
-    int c;
+    int rc, first = tg_cmd_options(COMMAND, argc, argv, options, &rc);
 
-    tg_cmd_getopt_reset();
-    while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
-        switch (c) {
-        case 'c':
-            o.config = optarg;
-            break;
-        case 'a':
-            o.at = optarg;
-            break;
-        case 'p':
-            o.path = optarg;
-            break;
-        case 't':
-            o.seconds = strtol(optarg, &end, 10);
-            if (*end != '\0' || o.seconds < 1 || o.seconds > SECONDS_MAX) {
-                return tg_cmd_usage_error(COMMAND, "--timeout is 1 to %d seconds, not `%s`",
-                                          SECONDS_MAX, optarg);
-            }
-            break;
-        case 'j':
-            o.json = true;
-            break;
-        case 'h':
-            return tg_cmd_help(COMMAND);
-        default:
-            return tg_cmd_usage_error(COMMAND, "`%s` is not understood", argv[optind - 1]);
-        }
+    if (!tg_cmd_no_more(COMMAND, argc, argv, first, &rc)) {
+        return rc;
     }
-    if (optind < argc) {
-        return tg_cmd_usage_error(COMMAND, "`%s` is not understood", argv[optind]);
+    if (seconds != NULL) {
+        o.seconds = strtol(seconds, &end, 10);
+        if (*end != '\0' || o.seconds < 1 || o.seconds > SECONDS_MAX) {
+            return tg_cmd_usage_error(COMMAND, "--timeout is 1 to %d seconds, not `%s`",
+                                      SECONDS_MAX, seconds);
+        }
     }
     if (o.path[0] != '/') {
         return tg_cmd_usage_error(COMMAND, "--path begins with a slash, not `%s`", o.path);

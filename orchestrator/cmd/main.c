@@ -37,6 +37,17 @@ static int finish(const char *name, int status)
     return status;
 }
 
+/* Anywhere, for every command and verb. */
+static bool wants_help(int argc, char **argv)
+{
+    for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 int main(int argc, char **argv)
 {
     const struct tg_command *command;
@@ -63,5 +74,6 @@ int main(int argc, char **argv)
     if (command == NULL) {
         return unknown_command(argv[1]);
     }
-    return finish(command->name, command->fn(argc - 1, argv + 1));
+    return finish(command->name, wants_help(argc, argv) ? tg_cmd_help(command->name)
+                                                        : command->fn(argc - 1, argv + 1));
 }

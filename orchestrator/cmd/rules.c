@@ -3,12 +3,12 @@
  */
 #include "rules/rules.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cmd/cmd.h"
 #include "cmd/config.h"
+#include "cmd/options.h"
 #include "cmd/out.h"
 
 #define COMMAND "rules"
@@ -80,38 +80,25 @@ static int run_configured(const char *file, bool json)
 
 int tg_cmd_rules(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"json", no_argument, NULL, 'j'},
-        {NULL, 0, NULL, 0},
-    };
-    const char *file = TG_CONFIG_DEFAULT_PATH;
+    const char *file = TG_CONFIG_DEFAULT_PATH, *folder = NULL;
     bool json = false;
-    int c;
+    const struct tg_cmd_option options[] = {{"config", &file, NULL}, {"json", NULL, &json}, {0}};
+    int rc, first;
 
     if (argc < 2) {
         return tg_cmd_usage_error(COMMAND, "say `test`");
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-        return tg_cmd_help(COMMAND);
-    }
     if (strcmp(argv[1], "test") != 0) {
         return tg_cmd_usage_error(COMMAND, "there is no `%s`; accepted: test", argv[1]);
     }
-    tg_cmd_getopt_reset();
-    while ((c = getopt_long(argc - 1, argv + 1, "c:", options, NULL)) != -1) {
-        if (c == 'c') {
-            file = optarg;
-        } else if (c == 'j') {
-            json = true;
-        } else {
-            return tg_cmd_usage_error(COMMAND, "`%s` is not understood", argv[optind]);
-        }
+    argc--;
+    argv++;
+    first = tg_cmd_options(COMMAND, argc, argv, options, &rc);
+    if (first >= 0 && first < argc) {
+        folder = argv[first++];
     }
-    argc -= 1 + optind;
-    argv += 1 + optind;
-    if (argc > 1) {
-        return tg_cmd_usage_error(COMMAND, "`%s` is not understood", argv[1]);
+    if (!tg_cmd_no_more(COMMAND, argc, argv, first, &rc)) {
+        return rc;
     }
-    return argc == 1 ? run(argv[0], json) : run_configured(file, json);
+    return folder != NULL ? run(folder, json) : run_configured(file, json);
 }

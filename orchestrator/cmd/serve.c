@@ -8,7 +8,6 @@
  * ends the process at once: a restart reads the truth from the journal.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +25,7 @@
 #include "cmd/config.h"
 #include "cmd/files.h"
 #include "cmd/lives.h"
+#include "cmd/options.h"
 #include "cmd/reload.h"
 #include "common/log.h"
 #include "core/metrics.h"
@@ -630,25 +630,12 @@ static int run(const char *config_path)
 
 int tg_cmd_serve(int argc, char **argv)
 {
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'}, {"help", no_argument, NULL, 'h'}, {0}};
     const char *config = TG_CONFIG_DEFAULT_PATH;
-    int c;
+    const struct tg_cmd_option options[] = {{"config", &config, NULL}, {0}};
+    int rc, first = tg_cmd_options(COMMAND, argc, argv, options, &rc);
 
-    tg_cmd_getopt_reset();
-    while ((c = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
-        switch (c) {
-        case 'c':
-            config = optarg;
-            break;
-        case 'h':
-            return tg_cmd_help(COMMAND);
-        default:
-            return tg_cmd_usage_error(COMMAND, "unknown option");
-        }
-    }
-    if (optind < argc) {
-        return tg_cmd_usage_error(COMMAND, "unexpected argument %s", argv[optind]);
+    if (!tg_cmd_no_more(COMMAND, argc, argv, first, &rc)) {
+        return rc;
     }
     return run(config);
 }

@@ -354,9 +354,6 @@ int tg_cmd_token(int argc, char **argv)
     if (argc < 2) {
         return tg_cmd_usage_error(COMMAND, "say `keys` or `sign`");
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-        return tg_cmd_help(COMMAND);
-    }
     if (strcmp(argv[1], "keys") == 0) {
         return keys(argc - 1, argv + 1);
     }

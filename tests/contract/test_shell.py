@@ -58,6 +58,18 @@ def test_every_option_of_the_usage_is_understood(words, options, text, tmp_path)
         assert done.returncode in (0, 1, 2)
 
 
+@pytest.mark.parametrize("words,options,text", FORMS, ids=[" ".join(f[0]) for f in FORMS])
+def test_every_form_has_help_and_refuses_what_it_does_not_know(words, options, text, tmp_path):
+    done = run(*words, "--help", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: tallygate")
+    done = run(*words, "--no-such-option", cwd=tmp_path)
+    assert done.returncode == 2 and "usage: tallygate" in done.stderr
+    if "-c" in options:
+        done = run(*words, "-c", cwd=tmp_path)
+        assert done.returncode == 2 and "usage: tallygate" in done.stderr
+
+
 # ---- bash ----
 
 def bash(*words):
