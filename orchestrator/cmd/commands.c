@@ -26,7 +26,7 @@ static const struct tg_command commands[] = {
      tg_cmd_events},
     {"exceptions", "list and show open items that need a person",
      "exceptions list [-c FILE] [--tenant TENANT] [--json]\n"
-     "           [--state open|assigned|replayed|edited|discarded|auto_closed]\n"
+     "           [--state open|assigned|replayed|edited|discarded|auto_closed|resolved]\n"
      "exceptions show [-c FILE] [--tenant TENANT] [--json] ID\n",
      tg_cmd_exceptions},
     {"destinations", "what the running process says of its destinations; hold or release one",

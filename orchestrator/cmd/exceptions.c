@@ -207,14 +207,15 @@ static int show(struct tg_reader *r, struct view *v, struct tg_error *err)
 
 static int parse_state(const char *text, int *out)
 {
-    for (int s = TG_EXCEPTION_OPEN; s <= (int)TG_EXCEPTION_AUTO_CLOSED; s++) {
+    for (int s = TG_EXCEPTION_OPEN; s <= (int)TG_EXCEPTION_RESOLVED; s++) {
         if (strcmp(text, tg_exception_state_name((enum tg_exception_state)s)) == 0) {
             *out = s;
             return TG_EXIT_OK;
         }
     }
     return tg_cmd_usage_error(
-        COMMAND, "state `%s`; accepted: open, assigned, replayed, edited, discarded, auto_closed",
+        COMMAND,
+        "state `%s`; accepted: open, assigned, replayed, edited, discarded, auto_closed, resolved",
         text);
 }
 

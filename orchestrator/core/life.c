@@ -136,8 +136,8 @@ const char *tg_business_state_name(enum tg_business_state s)
 
 const char *tg_exception_state_name(enum tg_exception_state s)
 {
-    static const char *const names[] = {"open",   "assigned",  "replayed",
-                                        "edited", "discarded", "auto_closed"};
+    static const char *const names[] = {"open",      "assigned",    "replayed", "edited",
+                                        "discarded", "auto_closed", "resolved"};
 
     return name_at(names, COUNT_OF(names), (int)s);
 }

@@ -87,7 +87,8 @@ enum tg_exception_state {
     TG_EXCEPTION_REPLAYED = 2,
     TG_EXCEPTION_EDITED = 3,
     TG_EXCEPTION_DISCARDED = 4,
-    TG_EXCEPTION_AUTO_CLOSED = 5
+    TG_EXCEPTION_AUTO_CLOSED = 5,
+    TG_EXCEPTION_RESOLVED = 6 /* a person said what became of it */
 };
 
 /* The one transition function. 0 and *next, or -1: not an edge; *next is then untouched. */

@@ -477,6 +477,87 @@ static enum tg_applied apply_exception(struct tg_store *s, const struct tg_row_e
     return note(s, exception_action(e->state), "exception", e->id, detail, err);
 }
 
+static const char *act_action(enum tg_exception_state state)
+{
+    switch (state) {
+    case TG_EXCEPTION_ASSIGNED:
+        return "exception.assigned";
+    case TG_EXCEPTION_REPLAYED:
+        return "exception.replayed";
+    case TG_EXCEPTION_EDITED:
+        return "exception.edited";
+    case TG_EXCEPTION_DISCARDED:
+        return "exception.discarded";
+    case TG_EXCEPTION_RESOLVED:
+        return "exception.resolved";
+    default:
+        return NULL; /* nothing a person does */
+    }
+}
+
+/* What the audit row says of the exception that changed. */
+struct acted {
+    char code[TG_CODE_MAX_BYTES * 6 + 1];
+    int64_t posting;
+    bool found;
+};
+
+static int run_act(struct tg_store *s, const struct tg_row_act *act, struct acted *out)
+{
+    struct tg_bind b = tg_bind_begin(s->statements[TG_STORE_ACT]);
+    int result;
+
+    tg_bind_i64(&b, act->exception);
+    tg_bind_i64(&b, act->state);
+    tg_bind_i64(&b, s->now_ms);
+    tg_bind_text(&b, act->actor);
+    tg_bind_text(&b, act->assignee);
+    tg_bind_text(&b, act->outcome);
+    tg_bind_text(&b, act->reason);
+    result = b.result == SQLITE_OK ? sqlite3_step(b.statement) : b.result;
+    if (result == SQLITE_ROW) {
+        out->found = true;
+        (void)escaped(tg_column_text(b.statement, 0), out->code, sizeof(out->code));
+        out->posting = sqlite3_column_int64(b.statement, 1);
+        result = sqlite3_step(b.statement);
+    }
+    (void)sqlite3_reset(b.statement);
+    return result == SQLITE_DONE ? SQLITE_OK : result;
+}
+
+static enum tg_applied apply_act(struct tg_store *s, const struct tg_row_act *act,
+                                 struct tg_error *err)
+{
+    struct acted is = {.found = false};
+    char reason[TG_REASON_MAX_BYTES * 6 + 1], assignee[TG_CLIENT_MAX_BYTES * 6 + 1];
+    char outcome[TG_CODE_MAX_BYTES * 6 + 1], subject[SUBJECT_MAX_BYTES];
+    char detail[sizeof(is) + sizeof(reason) + sizeof(assignee) + sizeof(outcome) + 128];
+    const char *action = act_action(act->state);
+    enum tg_applied a = applied(s, run_act(s, act, &is), err, "act on exception", act->exception);
+
+    if (a != TG_APPLIED) {
+        return a;
+    }
+    if (!is.found || action == NULL) {
+        (void)tg_error_set(err, "journal: exception %" PRId64 " is closed, or not there",
+                           act->exception);
+        return TG_REFUSED;
+    }
+    (void)snprintf(detail, sizeof(detail),
+                   "{\"code\":\"%s\",\"posting\":%" PRId64 ",\"made\":%" PRId64
+                   ",\"outcome\":\"%s\",\"assignee\":\"%s\",\"reason\":\"%s\"}",
+                   is.code, is.posting, act->made, escaped(act->outcome, outcome, sizeof(outcome)),
+                   escaped(act->assignee, assignee, sizeof(assignee)),
+                   escaped(act->reason, reason, sizeof(reason)));
+    (void)snprintf(subject, sizeof(subject), "exception %" PRId64, act->exception);
+    a = tg_store_audit(s, act->actor, action, subject, detail);
+    if (a != TG_APPLIED) {
+        (void)tg_error_set(err, "journal: audit row of %s cannot be written: %s", subject,
+                           sqlite3_errmsg(s->db));
+    }
+    return a;
+}
+
 /* ---- master data ---- */
 
 static enum tg_applied apply_master(struct tg_store *s, const struct tg_row_master *m,
@@ -647,6 +728,8 @@ static enum tg_applied apply_one(struct tg_store *s, const struct tg_op *op, str
         return apply_hold(s, op, err);
     case TG_OP_EXCEPTION:
         return apply_exception(s, &op->u.exception, err);
+    case TG_OP_ACT:
+        return apply_act(s, &op->u.act, err);
     case TG_OP_MASTER:
         return apply_master(s, &op->u.master, err);
     case TG_OP_AUDIT:

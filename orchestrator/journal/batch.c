@@ -329,6 +329,23 @@ int tg_batch_exception(struct tg_batch *b, const struct tg_row_exception *r)
     return op_result(b);
 }
 
+int tg_batch_act(struct tg_batch *b, const struct tg_row_act *a)
+{
+    struct tg_op *op = op_add(b, TG_OP_ACT);
+    struct tg_row_act *to;
+
+    if (op == NULL) {
+        return -1;
+    }
+    to = &op->u.act;
+    *to = *a;
+    to->actor = keep(b, a->actor);
+    to->reason = keep(b, a->reason);
+    to->assignee = keep(b, a->assignee);
+    to->outcome = keep(b, a->outcome);
+    return op_result(b);
+}
+
 int tg_batch_master(struct tg_batch *b, const struct tg_row_master *r)
 {
     struct tg_op *op = op_add(b, TG_OP_MASTER);

@@ -26,7 +26,7 @@ static const char *const questions[] = {
     "UNION ALL SELECT 'posting ' || id || ' has state ' || state FROM postings "
     "WHERE state NOT BETWEEN 0 AND 10 "
     "UNION ALL SELECT 'exception ' || id || ' has state ' || state FROM exceptions "
-    "WHERE state NOT BETWEEN 0 AND 5",
+    "WHERE state NOT BETWEEN 0 AND 6",
 
     /* conservation */
     "SELECT 'event ' || event_id || ' is accepted and has no object' FROM events e "

@@ -6,7 +6,8 @@
 #define EXCEPTION_SELECT(index)                                                                    \
     "SELECT x.id, coalesce(x.event, 0), coalesce(x.object, 0), coalesce(x.posting, 0), x.tenant, " \
     "x.code, x.owner, x.detail, x.state, x.opened_ms, x.closed_ms, "                               \
-    "coalesce(o.object_id || '@' || o.version, e.event_id, '') "                                   \
+    "coalesce(o.object_id || '@' || o.version, e.event_id, ''), "                                  \
+    "x.assignee, x.closed_by, x.outcome, x.reason "                                                \
     "FROM exceptions x " index                                                                     \
     " LEFT JOIN objects o ON o.id = x.object LEFT JOIN events e ON e.id = x.event "
 
@@ -31,6 +32,10 @@ static void exception_row(sqlite3_stmt *s, struct tg_row_exception *e)
     e->opened_ms = sqlite3_column_int64(s, 9);
     e->closed_ms = sqlite3_column_int64(s, 10);
     e->subject = tg_column_text(s, 11);
+    e->assignee = tg_column_text(s, 12);
+    e->closed_by = tg_column_text(s, 13);
+    e->outcome = tg_column_text(s, 14);
+    e->reason = tg_column_text(s, 15);
 }
 
 static int exceptions_walk(struct tg_reader *r, struct tg_bind *b, bool single, tg_exception_fn fn,

@@ -35,6 +35,7 @@ enum tg_op_kind {
     TG_OP_MARK,
     TG_OP_HOLD,
     TG_OP_EXCEPTION,
+    TG_OP_ACT,
     TG_OP_MASTER,
     TG_OP_AUDIT,
     TG_OP_DESTINATION,
@@ -68,6 +69,7 @@ struct tg_op {
             const char *why;
         } hold;
         struct tg_row_exception exception;
+        struct tg_row_act act;
         struct tg_row_master master;
         struct {
             const char *actor, *action, *subject, *detail;
@@ -186,6 +188,11 @@ void tg_batch_shed(struct tg_batch *b);
       "owner = excluded.owner WHERE exceptions.tenant = excluded.tenant "                          \
       "AND exceptions.code = excluded.code AND exceptions.state IN (0, 1) "                        \
       "AND NOT (exceptions.state = 0 AND excluded.state = 0)")                                     \
+    X(ACT, "UPDATE exceptions SET state = ?2, "                                                    \
+           "closed_ms = CASE ?2 WHEN 1 THEN 0 ELSE ?3 END, "                                       \
+           "closed_by = CASE ?2 WHEN 1 THEN closed_by ELSE ?4 END, "                               \
+           "assignee = CASE ?2 WHEN 1 THEN ?5 ELSE assignee END, outcome = ?6, reason = ?7 "       \
+           "WHERE id = ?1 AND state IN (0, 1) RETURNING code, coalesce(posting, 0)")               \
     X(MASTER, "INSERT INTO master(id, object, tenant, kind, name, source, version, from_day, "     \
               "attributes, refused) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")              \
     X(AUDIT, "INSERT INTO audit(seq, at_ms, actor, action, subject, detail, prev, hash) "          \

@@ -10,7 +10,7 @@
  *
  * Audit rows appended in the same commit by themselves, actor "orchestrator": event.refused,
  * event.duplicate, object.superseded, object.withdrawn, posting.posted, .rejected, .exception,
- * .cancelled, .in_doubt, .reversed, exception.opened, .assigned, .closed, master.changed. Not:
+ * .cancelled, .in_doubt, .reversed, exception.opened, .closed, master.changed. Not:
  * accepted events, new objects and postings, marks to ready, sent, retry or held (the rows and
  * attempts tell). They hold ids, keys, codes and the destination's reference, never a payload.
  * audit.c chains them by SHA-256.
@@ -152,6 +152,19 @@ struct tg_row_exception {
     enum tg_exception_state state;
     int64_t opened_ms, closed_ms;
     const char *subject; /* read only: what it is about, "TE-000123@1" or the event id */
+    /* read only, as tg_batch_act wrote them: who has it; who ended it, what came of it, and why */
+    const char *assignee, *closed_by, *outcome, *reason;
+};
+
+/* What a person does about an exception that is open or assigned. */
+struct tg_row_act {
+    int64_t exception;
+    enum tg_exception_state state; /* ASSIGNED; REPLAYED, EDITED, DISCARDED, RESOLVED end it */
+    const char *actor;             /* a token's client, or cli:USER */
+    const char *reason;            /* NULL: none */
+    const char *assignee;          /* ASSIGNED: who has it from now on */
+    const char *outcome;           /* ends it: what came of it, a word for people and tools */
+    int64_t made;                  /* EDITED: the posting in place of the old one; 0: none */
 };
 
 /* What an event said of a worker: attributes from a day on. Rows are never changed. */
@@ -181,6 +194,12 @@ int tg_batch_edit(struct tg_batch *b, const struct tg_row_edit *r);
 int tg_batch_posting(struct tg_batch *b, const struct tg_row_posting *r);
 int tg_batch_mark(struct tg_batch *b, const struct tg_row_mark *r);
 int tg_batch_exception(struct tg_batch *b, const struct tg_row_exception *r);
+/*
+ * With its audit row: exception.assigned, .replayed, .edited, .discarded or .resolved, by the
+ * actor. One that is closed or not there refuses the batch: whoever reads and then acts loses to
+ * whoever was first, and nothing is done twice.
+ */
+int tg_batch_act(struct tg_batch *b, const struct tg_row_act *a);
 /* What a HELD posting waits for now, and until when; any other state refuses the batch. */
 int tg_batch_hold(struct tg_batch *b, int64_t posting, const char *hold, int64_t hold_on,
                   int64_t due_ms);

@@ -160,6 +160,29 @@
     "CREATE UNIQUE INDEX master_object ON master(object);"                                         \
     "CREATE INDEX master_name ON master(tenant, kind, name);"
 
+/* What people do about them: a state more (its CHECK makes the table anew), who has it, who ended
+ * it, what came of it and why. */
+#define EXCEPTIONS_OF_PEOPLE                                                                       \
+    "CREATE TABLE exceptions_2("                                                                   \
+    "id INTEGER PRIMARY KEY, event INTEGER REFERENCES events(id), "                                \
+    "object INTEGER REFERENCES objects(id), posting INTEGER REFERENCES postings(id), "             \
+    "tenant TEXT NOT NULL, code TEXT NOT NULL CHECK(code <> ''), owner TEXT NOT NULL, "            \
+    "state INTEGER NOT NULL CHECK(state BETWEEN 0 AND 6), "                                        \
+    "opened_ms INTEGER NOT NULL, closed_ms INTEGER NOT NULL, "                                     \
+    "assignee TEXT NOT NULL DEFAULT '', closed_by TEXT NOT NULL DEFAULT '', "                      \
+    "outcome TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL DEFAULT '', detail TEXT NOT NULL, "    \
+    "CHECK(coalesce(event, object, posting) IS NOT NULL));"                                        \
+    "INSERT INTO exceptions_2(id, event, object, posting, tenant, code, owner, state, opened_ms, " \
+    "closed_ms, detail) SELECT id, event, object, posting, tenant, code, owner, state, "           \
+    "opened_ms, closed_ms, detail FROM exceptions;"                                                \
+    "DROP TABLE exceptions;"                                                                       \
+    "ALTER TABLE exceptions_2 RENAME TO exceptions;"                                               \
+    "CREATE INDEX exceptions_event ON exceptions(event) WHERE event IS NOT NULL;"                  \
+    "CREATE INDEX exceptions_object ON exceptions(object) WHERE object IS NOT NULL;"               \
+    "CREATE INDEX exceptions_posting ON exceptions(posting) WHERE posting IS NOT NULL;"            \
+    "CREATE INDEX exceptions_open ON exceptions(id) WHERE state IN (0, 1);"                        \
+    "CREATE INDEX exceptions_open_tenant ON exceptions(tenant) WHERE state IN (0, 1);"
+
 static const char *const migrations[] = {
     EVENTS OBJECTS DESTINATIONS POSTINGS TOTALS EXCEPTIONS AUDIT, /* 1 */
     PAUSES,                                                       /* 2 */
@@ -171,6 +194,7 @@ static const char *const migrations[] = {
     "CREATE INDEX audit_subject ON audit(subject);",              /* 8 */
     ALERTS,                                                       /* 9 */
     MASTER,                                                       /* 10 */
+    EXCEPTIONS_OF_PEOPLE,                                         /* 11 */
 };
 
 int tg_migrate_version(void)

@@ -160,9 +160,10 @@ static enum tg_applied mark_all(struct restore *r, struct tg_store *s, struct tg
     char sql[256];
     int64_t after = 0, n;
 
-    /* Not sent when the backup was made: the earliest it can have been is then. */
+    /* Not sent when the backup was made: the earliest it can have been is then. In exception: a
+     * hold that ran out of time. */
     (void)snprintf(sql, sizeof(sql),
-                   "UPDATE postings SET first_sent_ms = %" PRId64 " WHERE state IN (0, 1, 2) "
+                   "UPDATE postings SET first_sent_ms = %" PRId64 " WHERE state IN (0, 1, 2, 9) "
                    "AND first_sent_ms <= 0",
                    r->out->backup.made_ms);
     if (run_sql(s, sql, err) != TG_APPLIED) {

@@ -88,7 +88,7 @@ def test_bash_completes_commands_verbs_options_and_values():
     assert bash("exceptions", "") >= {"list", "show"}
     assert bash("exceptions", "list", "--st") == {"--state"}
     assert bash("exceptions", "list", "--state", "") == \
-        {"open", "assigned", "replayed", "edited", "discarded", "auto_closed"}
+        {"open", "assigned", "replayed", "edited", "discarded", "auto_closed", "resolved"}
     assert bash("token", "keys", "--alg", "E") == {"ES256", "EdDSA"}
     assert bash("backup", "--to", "conf/tallygate") == {"conf/tallygate.yaml"}
     assert bash("serve", "--config", "conf/tallygate") == {"conf/tallygate.yaml"}

@@ -110,7 +110,7 @@ static void wrong_numbers(void **state)
     assert_string_equal(tg_event_state_name((enum tg_event_state)4), "unknown");
     assert_string_equal(tg_version_state_name((enum tg_version_state)5), "unknown");
     assert_string_equal(tg_business_state_name((enum tg_business_state)7), "unknown");
-    assert_string_equal(tg_exception_state_name((enum tg_exception_state)6), "unknown");
+    assert_string_equal(tg_exception_state_name((enum tg_exception_state)7), "unknown");
 }
 
 static void names(void **state)
@@ -124,6 +124,7 @@ static void names(void **state)
     assert_string_equal(tg_business_state_name(TG_BUSINESS_REVERSED), "reversed");
     assert_string_equal(tg_exception_state_name(TG_EXCEPTION_OPEN), "open");
     assert_string_equal(tg_exception_state_name(TG_EXCEPTION_AUTO_CLOSED), "auto_closed");
+    assert_string_equal(tg_exception_state_name(TG_EXCEPTION_RESOLVED), "resolved");
 }
 
 #define BUSINESS(v, ...)                                                                           \

@@ -395,6 +395,105 @@ static void an_exception_opens_and_closes_once(void **state)
     tg_reader_close(r);
 }
 
+static void act(struct jt *t, const struct tg_row_act *a, bool taken)
+{
+    struct tg_batch *b = tg_batch_new();
+
+    assert_non_null(b);
+    assert_int_equal(tg_batch_act(b, a), 0);
+    if (taken) {
+        jt_commit(t, b);
+    } else {
+        jt_commit_refused(t, b);
+    }
+}
+
+static bool acted_same(void *arg, const struct tg_row_exception *got)
+{
+    const struct tg_row_exception *want = arg;
+
+    assert_int_equal(got->state, want->state);
+    assert_string_equal(got->assignee, want->assignee);
+    assert_string_equal(got->closed_by, want->closed_by);
+    assert_string_equal(got->outcome, want->outcome);
+    assert_string_equal(got->reason, want->reason);
+    assert_int_equal(got->closed_ms != 0, got->closed_by[0] != '\0');
+    return true;
+}
+
+static void what_people_do_is_kept_with_its_actor(void **state)
+{
+    static const enum tg_exception_state ends[] = {TG_EXCEPTION_REPLAYED, TG_EXCEPTION_EDITED,
+                                                   TG_EXCEPTION_DISCARDED, TG_EXCEPTION_RESOLVED};
+    static const char *const actions[] = {"replayed", "edited", "discarded", "resolved"};
+    struct jt *t = *state;
+    struct tg_batch *b = tg_batch_new();
+    struct tg_row_event e = jt_event(1, 1, TG_EVENT_ACCEPTED);
+    struct tg_reader *r;
+    struct tg_error err;
+
+    assert_int_equal(tg_batch_event(b, &e), 0);
+    jt_commit(t, b);
+    r = jt_reader(t);
+    for (int64_t i = 0; i < 4; i++) {
+        struct tg_row_exception x = jt_exception(i + 1, 1, "destination_rejected");
+        struct tg_row_act a = {.exception = i + 1,
+                               .state = TG_EXCEPTION_ASSIGNED,
+                               .actor = "cli:anna",
+                               .assignee = "ben",
+                               .reason = "he \"knows\""};
+        char sql[256];
+
+        except(t, &x, true);
+        act(t, &a, true);
+        x.assignee = "ben";
+        x.closed_by = x.outcome = "";
+        x.reason = a.reason;
+        x.state = TG_EXCEPTION_ASSIGNED;
+        assert_int_equal(tg_reader_exception(r, i + 1, acted_same, &x, &err), 0);
+        a.assignee = NULL;
+        a.state = ends[i];
+        a.actor = "ben";
+        a.outcome = "ready";
+        a.reason = NULL;
+        act(t, &a, true);
+        x.closed_by = "ben";
+        x.outcome = "ready";
+        x.reason = "";
+        x.state = ends[i];
+        assert_int_equal(tg_reader_exception(r, i + 1, acted_same, &x, &err), 0);
+        act(t, &a, false);
+        (void)snprintf(sql, sizeof(sql),
+                       "SELECT count(*) FROM audit WHERE subject = 'exception %d' AND ((actor = "
+                       "'cli:anna' AND action = 'exception.assigned' AND json_extract(detail, "
+                       "'$.reason') = 'he \"knows\"') OR (actor = 'ben' AND action = "
+                       "'exception.%s'))",
+                       (int)i + 1, actions[i]);
+        assert_int_equal(jt_sql_int(t, sql), 2);
+    }
+    act(t, &(struct tg_row_act){.exception = 9, .state = TG_EXCEPTION_ASSIGNED, .actor = "a"},
+        false);
+    assert_non_null(strstr(t->last.text, "exception 9"));
+    tg_reader_close(r);
+}
+
+/* Opening and closing by itself are not a person's acts. */
+static void no_person_opens_or_auto_closes(void **state)
+{
+    struct jt *t = *state;
+    struct tg_batch *b = tg_batch_new();
+    struct tg_row_event e = jt_event(1, 1, TG_EVENT_ACCEPTED);
+    struct tg_row_exception x = jt_exception(1, 1, "worker_unknown");
+
+    assert_int_equal(tg_batch_event(b, &e), 0);
+    jt_commit(t, b);
+    except(t, &x, true);
+    act(t, &(struct tg_row_act){.exception = 1, .state = TG_EXCEPTION_OPEN, .actor = "a"}, false);
+    act(t, &(struct tg_row_act){.exception = 1, .state = TG_EXCEPTION_AUTO_CLOSED, .actor = "a"},
+        false);
+    assert_int_equal(jt_sql_int(t, "SELECT state FROM exceptions"), TG_EXCEPTION_OPEN);
+}
+
 static void exceptions_are_listed_by_tenant_and_state(void **state)
 {
     struct jt *t = *state;
@@ -535,6 +634,8 @@ int main(void)
         CASE(marks_move_a_posting),
         CASE(open_postings_are_the_open_ones_in_order),
         CASE(an_exception_opens_and_closes_once),
+        CASE(what_people_do_is_kept_with_its_actor),
+        CASE(no_person_opens_or_auto_closes),
         CASE(exceptions_are_listed_by_tenant_and_state),
         CASE(a_callback_may_read_something_else),
         CASE(ids_and_destinations_go_on_after_a_restart),
