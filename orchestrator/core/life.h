@@ -56,7 +56,7 @@ enum tg_posting_state { TG_POSTING_STATE_TABLE(TG_POSTING_ENUM) TG_POSTING_STATE
 /* What moves a posting. */
 #define TG_POSTING_EVENT_TABLE(X)                                                                  \
     X(PLAN_READY, "plan_ready") /* nothing to wait for */                                          \
-    X(HOLD, "hold")             /* order, period, maintenance, master data */                      \
+    X(HOLD, "hold")             /* order, period, maintenance, master data; a person: again */     \
     X(RELEASE, "release")       /* the named thing came */                                         \
     X(HOLD_EXPIRED, "hold_expired")                                                                \
     X(SUPERSEDED, "superseded") /* a later version, and nothing happened there */                  \
@@ -75,7 +75,11 @@ enum tg_posting_state { TG_POSTING_STATE_TABLE(TG_POSTING_ENUM) TG_POSTING_STATE
     X(REPLAY, "replay")                 /* a person: same key again */                             \
     X(REVERSAL_POSTED, "reversal_posted")                                                          \
     X(RESTORED, "restored") /* the journal came from a backup: may have been sent since */         \
-    X(RELEASE_DOUBT, "release_doubt") /* the named thing came, and it may have been sent */
+    X(RELEASE_DOUBT, "release_doubt")     /* the named thing came, and it may have been sent */    \
+    X(REPLAY_DOUBT, "replay_doubt")       /* a person: again, and it may have landed */            \
+    X(RESOLVED_POSTED, "resolved_posted") /* a person: it is there */                              \
+    X(DISCARD, "discard")                 /* a person: it shall not be */                          \
+    X(EDITED, "edited")                   /* a person: another payload, as another posting */
 
 #define TG_POSTING_EVENT_ENUM(name, text) TG_PE_##name,
 enum tg_posting_event { TG_POSTING_EVENT_TABLE(TG_POSTING_EVENT_ENUM) TG_PE_COUNT };

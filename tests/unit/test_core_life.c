@@ -37,17 +37,21 @@ static const char *const COLUMNS[TG_PE_COUNT] = {"plan_ready",
                                                  "replay",
                                                  "reversal_posted",
                                                  "restored",
-                                                 "release_doubt"};
+                                                 "release_doubt",
+                                                 "replay_doubt",
+                                                 "resolved_posted",
+                                                 "discard",
+                                                 "edited"};
 static const struct {
     const char *state;
     const char *to;
 } MATRIX[TG_POSTING_STATE_COUNT] = {
-    {"planned", "rh..c................"},   {"held", "..rxc...............d"},
-    {"ready", "....cs.............d."},     {"sent", "......Pjtd.........d."},
-    {"retry", "....c.....rx.......d."},     {"in_doubt", "............Prxx....."},
-    {"posted", "..................v.."},    {"rejected", "....c...........x...."},
-    {"cancelled", "....................."}, {"exception", "..r.c............r..d"},
-    {"reversed", "....................."},
+    {"planned", "rh..c...................."},   {"held", "..rxc...............d...."},
+    {"ready", "....cs.............d....."},     {"sent", "......Pjtd.........d....."},
+    {"retry", "....c.....rx.......d....."},     {"in_doubt", "............Prxx........."},
+    {"posted", "..................v......"},    {"rejected", "....c...........x........"},
+    {"cancelled", "........................."}, {"exception", ".hr.c............r..ddPcc"},
+    {"reversed", "........................."},
 };
 
 static void every_pair(void **state)
