@@ -158,7 +158,10 @@
 #define TG_JOURNAL_QUEUE_MAX 4096 /* batches waiting for the journal thread */
 #define TG_JOURNAL_GROUP_MAX 512  /* batches in one commit */
 #define TG_JOURNAL_BATCH_OPS_MAX 16384
-#define TG_JOURNAL_PAGE_MAX 1000 /* rows of one list query */
+#define TG_JOURNAL_PAGE_MAX 1000     /* rows of one list query */
+#define TG_QUERY_ROWS_MAX 5000       /* rows one page of a list looks at, whatever it finds */
+#define TG_QUERY_SLACK_MS 3600000    /* a clock that was set back by less hides no row of a list */
+#define TG_RECONCILE_ROWS_MAX 500000 /* postings of one group summed for one answer */
 #define TG_AUDIT_DETAIL_MAX_BYTES 4096
 #define TG_REASON_MAX_BYTES 200            /* what a person says of what they do */
 #define TG_JOURNAL_CACHE_KIB 16384         /* pages the writer keeps in memory */
@@ -269,10 +272,16 @@
 #define TG_API_METRICS_MAX_BYTES (1024 * 1024)
 #define TG_METRICS_DESTINATIONS_MAX 1000 /* shown in /metrics one by one */
 #define TG_API_BACKLOG 128
-#define TG_API_STOP_MS 5000          /* a stop waits so long for answers in progress */
-#define TG_API_OBJECTS_MAX 100       /* objects, and exceptions, shown of one event */
-#define TG_TRAIL_ROWS_MAX 1000       /* of one list in the whole story of an entry */
-#define TG_LISTEN_PATH_MAX_BYTES 107 /* sockaddr_un without its NUL */
+#define TG_API_STOP_MS 5000           /* a stop waits so long for answers in progress */
+#define TG_API_OBJECTS_MAX 100        /* objects, and exceptions, shown of one event */
+#define TG_API_ARGS_MAX 16            /* parameters of one query */
+#define TG_OPS_PAGE_MAX 500           /* rows of one page of a list under /v1/ops */
+#define TG_OPS_PAGE_DEFAULT 50        /* where the request names none */
+#define TG_OPS_COUNT_MAX 10000        /* of one kind in the summary; more is told, not counted */
+#define TG_CURSOR_PLACE_MAX_BYTES 384 /* how far a list came, inside its cursor */
+#define TG_CURSOR_MAX_BYTES 560       /* its text */
+#define TG_TRAIL_ROWS_MAX 1000        /* of one list in the whole story of an entry */
+#define TG_LISTEN_PATH_MAX_BYTES 107  /* sockaddr_un without its NUL */
 #define TG_REDIS_HOST_MAX_BYTES 255
 #define TG_CMD_FILE_MAX_BYTES (256 * 1024) /* a key or key set given to a command */
 #define TG_ASK_BODY_MAX_BYTES 4096         /* kept of an answer to a command's own question */

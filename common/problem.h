@@ -23,6 +23,8 @@
     X(RATE_LIMITED, "rate_limited", 429, "A rate limit is exhausted")                              \
     X(BODY_TOO_LARGE, "body_too_large", 413, "The body is too large")                              \
     X(BODY_INVALID, "body_invalid", 400, "The body is malformed")                                  \
+    X(QUERY_INVALID, "query_invalid", 400, "The query is malformed")                               \
+    X(CURSOR_INVALID, "cursor_invalid", 400, "The cursor is not one of this list")                 \
     X(MEDIA_TYPE, "media_type", 415, "This media type is not taken here")                          \
     X(METHOD_NOT_ALLOWED, "method_not_allowed", 405, "This method is not taken here")              \
     X(NOT_FOUND, "not_found", 404, "There is no such thing")                                       \

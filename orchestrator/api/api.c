@@ -56,6 +56,13 @@ static const struct route routes[] = {
     {"/v1/ops/destinations", ALLOW_GET, tg_api_ops_destinations, false, true, NULL},
     {"/v1/ops/destinations/", ALLOW_POST, tg_api_ops_pause, true, true, "/pause"},
     {"/v1/ops/destinations/", ALLOW_POST, tg_api_ops_resume, true, true, "/resume"},
+    {"/v1/ops/summary", ALLOW_GET, tg_api_ops_summary, false, true, NULL},
+    {"/v1/ops/exceptions", ALLOW_GET, tg_api_ops_exceptions, false, true, NULL},
+    {"/v1/ops/exceptions/", ALLOW_GET, tg_api_ops_exception, true, true, NULL},
+    {"/v1/ops/postings", ALLOW_GET, tg_api_ops_postings, false, true, NULL},
+    {"/v1/ops/postings/", ALLOW_GET, tg_api_ops_posting, true, true, NULL},
+    {"/v1/ops/audit", ALLOW_GET, tg_api_ops_audit, false, true, NULL},
+    {"/v1/ops/reconciliation", ALLOW_GET, tg_api_ops_reconciliation, false, true, NULL},
     {"/healthz", ALLOW_GET, tg_api_healthz, false, false, NULL},
     {"/readyz", ALLOW_GET, tg_api_readyz, false, false, NULL},
     {"/metrics", ALLOW_GET, tg_api_metrics, false, false, NULL},
@@ -142,6 +149,21 @@ static struct tg_str header(struct MHD_Connection *c, enum MHD_ValueKind kind, c
     return tg_str_of(MHD_lookup_connection_value(c, kind, name));
 }
 
+static enum MHD_Result on_argument(void *arg, enum MHD_ValueKind kind, const char *name,
+                                   const char *value)
+{
+    struct tg_api_request *rq = arg;
+
+    (void)kind;
+    if (rq->arg_count == TG_API_ARGS_MAX) {
+        rq->args_cut = true;
+        return MHD_NO;
+    }
+    rq->args[rq->arg_count++] = (struct tg_api_arg){
+        tg_str_of(name), value != NULL ? tg_str_of(value) : (struct tg_str){NULL, 0}};
+    return MHD_YES;
+}
+
 static void read_request(struct MHD_Connection *c, const struct exchange *x,
                          struct tg_api_request *out)
 {
@@ -158,6 +180,9 @@ static void read_request(struct MHD_Connection *c, const struct exchange *x,
     out->content_type = header(c, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_TYPE);
     out->source = header(c, MHD_GET_ARGUMENT_KIND, "source");
     out->body = (struct tg_str){x->body, x->len};
+    out->arg_count = 0;
+    out->args_cut = false;
+    (void)MHD_get_connection_values(c, MHD_GET_ARGUMENT_KIND, on_argument, out);
 }
 
 static void make_reply(struct tg_api *a, const struct exchange *x, const char *method,

@@ -12,6 +12,7 @@
 
 #include "api/api.h"
 #include "api/context.h"
+#include "api/params.h"
 #include "common/problem.h"
 
 struct tg_api_request {
@@ -21,7 +22,10 @@ struct tg_api_request {
     struct tg_str scope;          /* X-Tally-Scope: names between blanks */
     struct tg_str correlation_id; /* X-Correlation-ID; empty when not sent or not printable */
     struct tg_str content_type;
-    struct tg_str source; /* ?source= */
+    struct tg_str source;                    /* ?source= */
+    struct tg_api_arg args[TG_API_ARGS_MAX]; /* of the query, percent-decoded */
+    size_t arg_count;
+    bool args_cut; /* there were more */
     struct tg_str body;
 };
 
@@ -45,12 +49,32 @@ void tg_api_ops_pause(struct tg_api_context *ctx, const struct tg_api_request *r
                       struct tg_reply *out);
 void tg_api_ops_resume(struct tg_api_context *ctx, const struct tg_api_request *rq,
                        struct tg_reply *out);
+void tg_api_ops_summary(struct tg_api_context *ctx, const struct tg_api_request *rq,
+                        struct tg_reply *out);
+void tg_api_ops_exceptions(struct tg_api_context *ctx, const struct tg_api_request *rq,
+                           struct tg_reply *out);
+void tg_api_ops_exception(struct tg_api_context *ctx, const struct tg_api_request *rq,
+                          struct tg_reply *out);
+void tg_api_ops_postings(struct tg_api_context *ctx, const struct tg_api_request *rq,
+                         struct tg_reply *out);
+void tg_api_ops_posting(struct tg_api_context *ctx, const struct tg_api_request *rq,
+                        struct tg_reply *out);
+void tg_api_ops_audit(struct tg_api_context *ctx, const struct tg_api_request *rq,
+                      struct tg_reply *out);
+void tg_api_ops_reconciliation(struct tg_api_context *ctx, const struct tg_api_request *rq,
+                               struct tg_reply *out);
 void tg_api_healthz(struct tg_api_context *ctx, const struct tg_api_request *rq,
                     struct tg_reply *out);
 void tg_api_readyz(struct tg_api_context *ctx, const struct tg_api_request *rq,
                    struct tg_reply *out);
 void tg_api_metrics(struct tg_api_context *ctx, const struct tg_api_request *rq,
                     struct tg_reply *out);
+
+/* Does the token have the scope? NGINX asks too; a location that forgot to is caught here. False:
+ * the reply is made. */
+#define TG_API_READ_SCOPE "ops:read"
+#define TG_API_WRITE_SCOPE "ops:write"
+bool tg_api_may(const struct tg_api_request *rq, const char *scope, struct tg_reply *out);
 
 /* application/problem+json (common/problem.h). detail "" when there is none. */
 void tg_reply_problem(struct tg_reply *out, enum tg_problem_code code, struct tg_str correlation_id,

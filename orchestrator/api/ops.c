@@ -10,11 +10,7 @@
 #include "common/log.h"
 #include "common/scope.h"
 
-#define READ_SCOPE "ops:read"
-#define WRITE_SCOPE "ops:write"
-
-/* NGINX asks for the scope too; a location that forgot to is caught here. */
-static bool may(const struct tg_api_request *rq, const char *scope, struct tg_reply *out)
+bool tg_api_may(const struct tg_api_request *rq, const char *scope, struct tg_reply *out)
 {
     const struct tg_str needed = tg_str_of(scope);
     struct tg_str have[TG_SCOPES_MAX];
@@ -130,8 +126,9 @@ static int add_waiting(struct tg_api_context *ctx, const struct tg_api_request *
 void tg_api_ops_destinations(struct tg_api_context *ctx, const struct tg_api_request *rq,
                              struct tg_reply *out)
 {
-    struct tg_control *c =
-        may(rq, READ_SCOPE, out) ? new_control(rq, TG_CONTROL_DESTINATIONS, out) : NULL;
+    struct tg_control *c = tg_api_may(rq, TG_API_READ_SCOPE, out)
+                               ? new_control(rq, TG_CONTROL_DESTINATIONS, out)
+                               : NULL;
 
     if (c == NULL) {
         return;
@@ -180,7 +177,8 @@ static bool read_reason(const struct tg_api_request *rq, struct tg_control *c, s
 static void change_destination(struct tg_api_context *ctx, const struct tg_api_request *rq,
                                enum tg_control_kind kind, struct tg_reply *out)
 {
-    struct tg_control *c = may(rq, WRITE_SCOPE, out) ? new_control(rq, kind, out) : NULL;
+    struct tg_control *c =
+        tg_api_may(rq, TG_API_WRITE_SCOPE, out) ? new_control(rq, kind, out) : NULL;
 
     if (c == NULL) {
         return;

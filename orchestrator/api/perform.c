@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/codec.h"
+#include "api/rows.h"
 
 static const char NOT_NOW[] =
     "the journal takes nothing now; nothing was done, send the request again later";
@@ -21,21 +21,12 @@ static const char *breaker_word(enum tg_breaker_state state)
     return "open";
 }
 
-/* null: not known, or never. */
-static json_t *time_json(int64_t ms)
-{
-    char at[TG_RFC3339_BYTES];
-
-    return ms > 0 && ms != INT64_MAX && tg_rfc3339_format(ms, at, sizeof(at)) == 0 ? json_string(at)
-                                                                                   : json_null();
-}
-
 static json_t *pause_json(const struct tg_dispatch_pause *p)
 {
     if (!p->paused) {
         return json_null();
     }
-    return json_pack("{s:s, s:o, s:s}", "by", p->actor, "at", time_json(p->at_ms), "reason",
+    return json_pack("{s:s, s:o, s:s}", "by", p->actor, "at", tg_json_time(p->at_ms), "reason",
                      p->reason);
 }
 
@@ -44,8 +35,8 @@ static json_t *absence_json(const struct tg_dispatch_absence *a)
     if (!a->known) {
         return json_null();
     }
-    return json_pack("{s:b, s:o, s:o, s:s?}", "now", a->now, "from", time_json(a->from_ms), "until",
-                     time_json(a->until_ms), "reason", a->reason);
+    return json_pack("{s:b, s:o, s:o, s:s?}", "now", a->now, "from", tg_json_time(a->from_ms),
+                     "until", tg_json_time(a->until_ms), "reason", a->reason);
 }
 
 static json_t *destination_json(const struct tg_performer *p, const struct tg_config_destination *d)
@@ -63,7 +54,7 @@ static json_t *destination_json(const struct tg_performer *p, const struct tg_co
         : absence.now ? "maintenance"
                       : "running",
         "paused", pause_json(pause), "maintenance", absence_json(&absence), "asked_to_wait_until",
-        time_json(is.blocked_until_ms), "breaker", breaker_word(is.breaker), "loaded",
+        tg_json_time(is.blocked_until_ms), "breaker", breaker_word(is.breaker), "loaded",
         (json_int_t)is.open, "in_flight", (json_int_t)is.in_flight, "retry", (json_int_t)is.retry,
         "in_doubt", (json_int_t)is.in_doubt, "stuck", (json_int_t)is.stuck);
 }

@@ -6,6 +6,7 @@
 
 #include <string.h>
 
+#include "api/rows.h"
 #include "common/codec.h"
 #include "core/decimal.h"
 
@@ -127,16 +128,6 @@ struct postings {
     size_t count;
 };
 
-/* "acme/erp" is "erp" to its own tenant. */
-static const char *short_name(const char *destination_id, struct tg_str tenant)
-{
-    if (strncmp(destination_id, (const char *)tenant.data, tenant.len) == 0 &&
-        destination_id[tenant.len] == '/') {
-        return destination_id + tenant.len + 1;
-    }
-    return destination_id;
-}
-
 static void key_text(const unsigned char key[TG_POSTING_KEY_BYTES], char out[KEY_TEXT_BYTES])
 {
     tg_hex_encode(key, TG_POSTING_KEY_BYTES, out);
@@ -164,12 +155,12 @@ static bool on_posting(void *arg, const struct tg_row_posting *row)
     }
     return append(p->story, p->list,
                   json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s?, s:s?, s:s, s:s?, s:s?}",
-                            "destination", short_name(row->destination_id, p->story->tenant),
-                            "kind", row->kind, "leg", row->leg, "state",
-                            tg_posting_state_name(row->state), "key", key, "attempt",
-                            (int)row->attempt, "ref", or_null(row->ref), "period",
-                            or_null(row->period), "quantity", amount, "hold", or_null(row->hold),
-                            "reverses", row->reverses != 0 ? reverses : NULL));
+                            "destination",
+                            tg_short_destination(row->destination_id, p->story->tenant), "kind",
+                            row->kind, "leg", row->leg, "state", tg_posting_state_name(row->state),
+                            "key", key, "attempt", (int)row->attempt, "ref", or_null(row->ref),
+                            "period", or_null(row->period), "quantity", amount, "hold",
+                            or_null(row->hold), "reverses", row->reverses != 0 ? reverses : NULL));
 }
 
 /* {"code", "field", "message"} of each violation in an exception's detail; never NULL but for lack

@@ -5,9 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/codec.h"
-#include "core/decimal.h"
-#include "journal/trail.h"
+#include "api/rows.h"
 
 #define SUBJECT_BYTES 80
 
@@ -28,28 +26,6 @@ struct trail {
 };
 
 /* ---- small things ---- */
-
-static json_t *text_or_null(const char *text)
-{
-    return text != NULL && text[0] != '\0' ? json_string(text) : json_null();
-}
-
-static json_t *time_json(int64_t ms)
-{
-    char text[TG_RFC3339_BYTES];
-
-    return ms > 0 && tg_rfc3339_format(ms, text, sizeof(text)) == 0 ? json_string(text)
-                                                                    : json_null();
-}
-
-/* What intake, a rule or a destination wrote: JSON mostly, else words. */
-static json_t *any_json(const char *text)
-{
-    json_t *parsed =
-        text != NULL && text[0] != '\0' ? json_loads(text, JSON_DECODE_ANY, NULL) : json_null();
-
-    return parsed != NULL ? parsed : json_string(text);
-}
 
 static bool append(struct trail *t, json_t *list, json_t *item)
 {
@@ -81,18 +57,8 @@ static bool is_full(struct trail *t, const json_t *list)
 static bool on_audit(void *arg, const struct tg_audit_row *row)
 {
     struct trail *t = arg;
-    char hash[2 * TG_SHA256_BYTES + 1];
 
-    if (is_full(t, t->audit)) {
-        return false;
-    }
-    tg_hex_encode(row->hash, TG_SHA256_BYTES, hash);
-    hash[sizeof(hash) - 1] = '\0';
-    return append(t, t->audit,
-                  json_pack("{s:I, s:o, s:s, s:s, s:s, s:o, s:s}", "seq", (json_int_t)row->seq,
-                            "at", time_json(row->at_ms), "actor", row->actor, "action", row->action,
-                            "subject", row->subject, "detail", any_json(row->detail), "hash",
-                            hash));
+    return !is_full(t, t->audit) && append(t, t->audit, tg_audit_json(row));
 }
 
 static int audit_of(struct trail *t, const char *what, int64_t id)
@@ -142,35 +108,22 @@ static bool on_attempt(void *arg, const struct tg_row_attempt *row)
 {
     struct trail *t = arg;
 
-    if (is_full(t, t->into)) {
-        return false;
-    }
-    return append(t, t->into,
-                  json_pack("{s:o, s:i, s:s, s:o}", "at", time_json(row->at_ms), "attempt",
-                            (int)row->attempt, "outcome", row->outcome, "detail",
-                            text_or_null(row->detail)));
+    return !is_full(t, t->into) && append(t, t->into, tg_attempt_json(row));
 }
 
 static json_t *posting_json(const struct tg_row_posting *p)
 {
-    char key[2 * TG_POSTING_KEY_BYTES + 1], quantity[TG_DECIMAL_TEXT_BYTES];
-
-    tg_hex_encode(p->key, sizeof(p->key), key);
-    key[sizeof(key) - 1] = '\0';
-    if (tg_decimal_format((struct tg_decimal){p->quantity_micros}, 0, quantity) == 0) {
-        quantity[0] = '\0';
-    }
     return json_pack(
-        "{s:I, s:s, s:s, s:s, s:i, s:o, s:s, s:s, s:s, s:o, s:i, s:o, s:o, s:o, "
+        "{s:I, s:s, s:s, s:s, s:i, s:o, s:o, s:s, s:o, s:o, s:i, s:o, s:o, s:o, "
         "s:o, s:o, s:o}",
         "posting", (json_int_t)p->id, "destination", p->destination_id, "kind", p->kind, "leg",
-        p->leg, "generation", (int)p->generation, "period", text_or_null(p->period), "quantity",
-        quantity, "state", tg_posting_state_name(p->state), "key", key, "ref", text_or_null(p->ref),
-        "attempt", (int)p->attempt, "first_sent_at", time_json(p->first_sent_ms), "due_at",
-        time_json(p->due_ms), "reverses",
-        p->reverses != 0 ? json_integer(p->reverses) : json_null(), "held_for",
-        text_or_null(p->hold), "held_on", p->hold_on != 0 ? json_integer(p->hold_on) : json_null(),
-        "payload", any_json(p->payload));
+        p->leg, "generation", (int)p->generation, "period", tg_json_text(p->period), "quantity",
+        tg_json_micros(p->quantity_micros), "state", tg_posting_state_name(p->state), "key",
+        tg_json_key(p->key), "ref", tg_json_text(p->ref), "attempt", (int)p->attempt,
+        "first_sent_at", tg_json_time(p->first_sent_ms), "due_at", tg_json_time(p->due_ms),
+        "reverses", p->reverses != 0 ? json_integer(p->reverses) : json_null(), "held_for",
+        tg_json_text(p->hold), "held_on", p->hold_on != 0 ? json_integer(p->hold_on) : json_null(),
+        "payload", tg_json_any(p->payload));
 }
 
 static bool on_posting(void *arg, const struct tg_row_posting *row)
@@ -241,7 +194,7 @@ static json_t *event_id_json(struct trail *t, int64_t event)
     if (tg_reader_event_row(t->r, event, on_event_of, t, t->err) < 0) {
         t->failed = true;
     }
-    return text_or_null(t->event_id);
+    return tg_json_text(t->event_id);
 }
 
 static bool on_object(void *arg, const struct tg_row_object *row)
@@ -257,9 +210,9 @@ static bool on_object(void *arg, const struct tg_row_object *row)
     }
     memcpy(t->key, row->key, sizeof(t->key));
     t->event = row->event;
-    set(t, object, "rules", text_or_null(row->rules_sha256));
-    set(t, object, "master", text_or_null(row->master_version));
-    set(t, object, "fields", any_json(row->json));
+    set(t, object, "rules", tg_json_text(row->rules_sha256));
+    set(t, object, "master", tg_json_text(row->master_version));
+    set(t, object, "fields", tg_json_any(row->json));
     set(t, object, "postings", postings);
     t->state_count = 0;
     t->into = postings;
@@ -329,12 +282,12 @@ static bool on_exception(void *arg, const struct tg_row_exception *row)
     if (!append(t, t->exceptions,
                 json_pack("{s:I, s:s, s:o, s:s, s:s, s:o, s:o, s:o, s:o, s:s, s:o}", "id",
                           (json_int_t)row->id, "code", row->code, "title",
-                          text_or_null(entry != NULL ? entry->title : NULL), "owner", row->owner,
+                          tg_json_text(entry != NULL ? entry->title : NULL), "owner", row->owner,
                           "state", tg_exception_state_name(row->state), "opened_at",
-                          time_json(row->opened_ms), "closed_at", time_json(row->closed_ms),
-                          "runbook", text_or_null(entry != NULL ? entry->runbook : NULL), "posting",
+                          tg_json_time(row->opened_ms), "closed_at", tg_json_time(row->closed_ms),
+                          "runbook", tg_json_text(entry != NULL ? entry->runbook : NULL), "posting",
                           row->posting != 0 ? json_integer(row->posting) : json_null(), "about",
-                          row->subject, "detail", any_json(row->detail)))) {
+                          row->subject, "detail", tg_json_any(row->detail)))) {
         return false;
     }
     if (audit_of(t, "exception", row->id) != 0) {
@@ -358,12 +311,12 @@ static json_t *event_json(const struct tg_row_event *e, int64_t journalled_ms)
         "s:o}",
         "id", e->event_id, "status", tg_event_state_name(e->state), "type", e->type, "tenant",
         e->tenant, "client", e->client, "source", e->source, "source_id", e->ce_id, "subject",
-        text_or_null(e->subject), "time", text_or_null(e->time), "dataschema",
-        text_or_null(e->dataschema), "key", text_or_null(e->idem_key), "correlation_id",
-        text_or_null(e->correlation_id), "traceparent", text_or_null(e->traceparent),
-        "content_type", text_or_null(e->content_type), "body_bytes", (json_int_t)e->body.len,
-        "body_sha256", text_or_null(e->body_sha256), "received_at", time_json(e->received_ms),
-        "journalled_at", time_json(journalled_ms));
+        tg_json_text(e->subject), "time", tg_json_text(e->time), "dataschema",
+        tg_json_text(e->dataschema), "key", tg_json_text(e->idem_key), "correlation_id",
+        tg_json_text(e->correlation_id), "traceparent", tg_json_text(e->traceparent),
+        "content_type", tg_json_text(e->content_type), "body_bytes", (json_int_t)e->body.len,
+        "body_sha256", tg_json_text(e->body_sha256), "received_at", tg_json_time(e->received_ms),
+        "journalled_at", tg_json_time(journalled_ms));
 }
 
 static bool on_event(void *arg, const struct tg_row_event *row, int64_t journalled_ms)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/rows.h"
 #include "cmd/cmd.h"
 #include "cmd/config.h"
 #include "cmd/out.h"
@@ -42,33 +43,6 @@ static void time_text(int64_t ms, char out[TG_RFC3339_BYTES])
     }
 }
 
-/* detail is JSON when intake or a connector wrote it; a person may have written plain words. */
-static json_t *detail_json(const char *detail)
-{
-    json_t *parsed;
-
-    if (detail == NULL || detail[0] == '\0') {
-        return json_null();
-    }
-    parsed = json_loads(detail, JSON_DECODE_ANY, NULL);
-    return parsed != NULL ? parsed : json_string(detail);
-}
-
-static json_t *row_json(const struct tg_catalogue *catalogue, const struct tg_row_exception *row)
-{
-    const struct tg_catalogue_entry *e = tg_catalogue_find(catalogue, tg_str_of(row->code));
-    char opened[TG_RFC3339_BYTES], closed[TG_RFC3339_BYTES];
-
-    time_text(row->opened_ms, opened);
-    time_text(row->closed_ms, closed);
-    return json_pack("{s:I, s:s, s:s, s:s?, s:s, s:s?, s:s, s:s, s:s, s:s?, s:o}", "id",
-                     (json_int_t)row->id, "tenant", row->tenant, "code", row->code, "title",
-                     e != NULL ? e->title : NULL, "owner", row->owner, "runbook",
-                     e != NULL ? e->runbook : NULL, "state", tg_exception_state_name(row->state),
-                     "subject", row->subject, "opened_at", opened, "closed_at",
-                     row->closed_ms > 0 ? closed : NULL, "detail", detail_json(row->detail));
-}
-
 /* ---- list ---- */
 
 static bool on_row(void *arg, const struct tg_row_exception *row)
@@ -79,7 +53,7 @@ static bool on_row(void *arg, const struct tg_row_exception *row)
     v->last = row->id;
     v->count++;
     if (v->rows != NULL) {
-        v->failed = json_array_append_new(v->rows, row_json(v->catalogue, row)) != 0;
+        v->failed = json_array_append_new(v->rows, tg_exception_json(v->catalogue, row)) != 0;
         return !v->failed;
     }
     if (v->count == 1) {
@@ -151,7 +125,7 @@ static bool on_one(void *arg, const struct tg_row_exception *row)
     const char *tenant = v->options->tenant;
 
     if (tenant == NULL || strcmp(tenant, row->tenant) == 0) {
-        v->rows = row_json(v->catalogue, row);
+        v->rows = tg_exception_json(v->catalogue, row);
         v->failed = v->rows == NULL;
         v->count = 1;
     }

@@ -94,6 +94,7 @@ enum tg_exception_state {
     TG_EXCEPTION_AUTO_CLOSED = 5,
     TG_EXCEPTION_RESOLVED = 6 /* a person said what became of it */
 };
+#define TG_EXCEPTION_STATES 7 /* how many there are */
 
 /* The one transition function. 0 and *next, or -1: not an edge; *next is then untouched. */
 int tg_posting_next(enum tg_posting_state s, enum tg_posting_event e, enum tg_posting_state *next);

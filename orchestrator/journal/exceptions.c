@@ -7,9 +7,10 @@
     "SELECT x.id, coalesce(x.event, 0), coalesce(x.object, 0), coalesce(x.posting, 0), x.tenant, " \
     "x.code, x.owner, x.detail, x.state, x.opened_ms, x.closed_ms, "                               \
     "coalesce(o.object_id || '@' || o.version, e.event_id, ''), "                                  \
-    "x.assignee, x.closed_by, x.outcome, x.reason "                                                \
+    "x.assignee, x.closed_by, x.outcome, x.reason, e.event_id, p.key "                             \
     "FROM exceptions x " index                                                                     \
-    " LEFT JOIN objects o ON o.id = x.object LEFT JOIN events e ON e.id = x.event "
+    " LEFT JOIN objects o ON o.id = x.object LEFT JOIN events e ON e.id = x.event "                \
+    "LEFT JOIN postings p ON p.id = x.posting "
 
 /* ?1 state or -1, ?2 after, ?3 limit, ?4 tenant */
 #define OPEN "WHERE x.state IN (0, 1) AND (?1 < 0 OR x.state = ?1) AND x.id > ?2 "
@@ -36,6 +37,8 @@ static void exception_row(sqlite3_stmt *s, struct tg_row_exception *e)
     e->closed_by = tg_column_text(s, 13);
     e->outcome = tg_column_text(s, 14);
     e->reason = tg_column_text(s, 15);
+    e->event_id = tg_column_text(s, 16);
+    tg_column_key(s, 17, e->posting_key);
 }
 
 static int exceptions_walk(struct tg_reader *r, struct tg_bind *b, bool single, tg_exception_fn fn,
@@ -100,6 +103,23 @@ int tg_reader_exceptions(struct tg_reader *r, const char *tenant, int state, int
     if (tenant != NULL) {
         tg_bind_text(&b, tenant);
     }
+    return exceptions_walk(r, &b, false, fn, arg, err);
+}
+
+int tg_reader_exceptions_all(struct tg_reader *r, int64_t after, size_t limit, tg_exception_fn fn,
+                             void *arg, struct tg_error *err)
+{
+    sqlite3_stmt *s =
+        tg_reader_statement(r, TG_READ_EXCEPTIONS_ALL,
+                            EXCEPTION_SELECT("") "WHERE x.id > ?1 ORDER BY x.id LIMIT ?2", err);
+    struct tg_bind b;
+
+    if (s == NULL) {
+        return -1;
+    }
+    b = tg_bind_begin(s);
+    tg_bind_i64(&b, after);
+    tg_bind_i64(&b, (int64_t)limit);
     return exceptions_walk(r, &b, false, fn, arg, err);
 }
 

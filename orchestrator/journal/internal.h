@@ -353,6 +353,22 @@ enum tg_reader_statement {
     TG_READ_OPEN_GROUPS,
     TG_READ_OLDEST_OF_EACH,
     TG_READ_AUDIT_AFTER,
+    TG_READ_ASIDE_POSTINGS,
+    TG_READ_EXCEPTIONS_ALL,
+    TG_READ_DESTINATIONS_OF,
+    TG_READ_OBJECTS_DOWN,
+    TG_READ_EVENT_TIME,
+    TG_READ_AUDIT_TIME,
+    TG_READ_AUDIT_DOWN,
+    TG_READ_AUDIT_ACTS,
+    TG_READ_AUDIT_ABOUT,
+    TG_READ_GROUPS_OF,
+    TG_READ_STATES_OPEN,
+    TG_READ_STATES_ASIDE,
+    TG_READ_HELD_OF,
+    TG_READ_ALARMS,
+    TG_READ_TOTAL_NEXT,
+    TG_READ_TOTAL_SUM,
     TG_READ_COUNT
 };
 
@@ -376,6 +392,7 @@ int tg_reader_finish(struct tg_reader *r, sqlite3_stmt *s, int result, size_t ro
                      const char *what, struct tg_error *err);
 /* A column that holds a key; zeros when it does not. */
 void tg_column_key(sqlite3_stmt *s, int column, unsigned char out[TG_POSTING_KEY_BYTES]);
+void tg_column_hash(sqlite3_stmt *s, int column, unsigned char out[TG_SHA256_BYTES]);
 /* A column of text; "" for NULL. */
 const char *tg_column_text(sqlite3_stmt *s, int column);
 

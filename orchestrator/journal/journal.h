@@ -119,6 +119,7 @@ struct tg_row_posting {
     bool superseded;            /* its version ended; a reversal lives on */
     unsigned char reverses_key[TG_POSTING_KEY_BYTES];
     const char *reverses_ref; /* NULL: none */
+    int64_t journalled_ms;    /* its event */
 };
 
 /*
@@ -154,6 +155,8 @@ struct tg_row_exception {
     const char *subject; /* read only: what it is about, "TE-000123@1" or the event id */
     /* read only, as tg_batch_act wrote them: who has it; who ended it, what came of it, and why */
     const char *assignee, *closed_by, *outcome, *reason;
+    const char *event_id;                            /* read only; "": none */
+    unsigned char posting_key[TG_POSTING_KEY_BYTES]; /* read only; zeros when posting is 0 */
 };
 
 /* What a person does about an exception that is open or assigned. */
@@ -298,6 +301,9 @@ int tg_reader_posting(struct tg_reader *r, int64_t id, tg_posting_fn fn, void *a
 /* READY, SENT, RETRY and IN_DOUBT of one destination with id > after, in order of id. */
 int tg_reader_open_postings(struct tg_reader *r, uint32_t destination, int64_t after, size_t limit,
                             tg_posting_fn fn, void *arg, struct tg_error *err);
+/* The same of what is neither open nor over: PLANNED, HELD, REJECTED, EXCEPTION. */
+int tg_reader_aside_postings(struct tg_reader *r, uint32_t destination, int64_t after, size_t limit,
+                             tg_posting_fn fn, void *arg, struct tg_error *err);
 /*
  * What a later version of an object meets: over all versions, the postings that stand or may come
  * to stand (neither CANCELLED nor REVERSED), and the reversals that are not posted yet.
@@ -322,6 +328,9 @@ int tg_reader_before(struct tg_reader *r, int64_t posting, int64_t *before, stru
 /* state -1: open and assigned. tenant NULL: all. */
 int tg_reader_exceptions(struct tg_reader *r, const char *tenant, int state, int64_t after,
                          size_t limit, tg_exception_fn fn, void *arg, struct tg_error *err);
+/* In any state, of all tenants, with id > after, in order of id. */
+int tg_reader_exceptions_all(struct tg_reader *r, int64_t after, size_t limit, tg_exception_fn fn,
+                             void *arg, struct tg_error *err);
 int tg_reader_exception(struct tg_reader *r, int64_t id, tg_exception_fn fn, void *arg,
                         struct tg_error *err);
 int tg_reader_exceptions_of_event(struct tg_reader *r, int64_t event, tg_exception_fn fn, void *arg,

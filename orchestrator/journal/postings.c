@@ -8,7 +8,7 @@
     "SELECT p.id, p.object, p.destination, d.name, p.kind, p.leg, p.generation, p.key, "           \
     "p.payload, p.period, p.quantity_micros, p.state, p.attempt, p.due_ms, p.first_sent_ms, "      \
     "p.ref, e.correlation_id, o.object_id || '@' || o.version, p.hold, "                           \
-    "coalesce(p.hold_on, 0), coalesce(p.reverses, 0), o.state, q.key, q.ref "
+    "coalesce(p.hold_on, 0), coalesce(p.reverses, 0), o.state, q.key, q.ref, e.journalled_ms "
 #define JOINS                                                                                      \
     "CROSS JOIN destinations d ON d.id = p.destination "                                           \
     "CROSS JOIN events e ON e.id = o.event LEFT JOIN postings q ON q.id = p.reverses "
@@ -46,6 +46,7 @@ static void posting_row(sqlite3_stmt *s, struct tg_row_posting *p)
                                          version_state == TG_VERSION_WITHDRAWN);
     tg_column_key(s, 22, p->reverses_key);
     p->reverses_ref = (const char *)sqlite3_column_text(s, 23);
+    p->journalled_ms = sqlite3_column_int64(s, 24);
 }
 
 static int postings_walk(struct tg_reader *r, struct tg_bind *b, bool single, tg_posting_fn fn,
@@ -109,6 +110,26 @@ int tg_reader_open_postings(struct tg_reader *r, uint32_t destination, int64_t a
         r, TG_READ_OPEN_POSTINGS,
         SELECT("INDEXED BY postings_open") "WHERE p.destination = ?1 AND p.id > ?2 "
                                            "AND p.state IN (2, 3, 4, 5) ORDER BY p.id LIMIT ?3",
+        err);
+    struct tg_bind b;
+
+    if (s == NULL) {
+        return -1;
+    }
+    b = tg_bind_begin(s);
+    tg_bind_i64(&b, destination);
+    tg_bind_i64(&b, after);
+    tg_bind_i64(&b, page_limit(limit));
+    return postings_walk(r, &b, false, fn, arg, err);
+}
+
+int tg_reader_aside_postings(struct tg_reader *r, uint32_t destination, int64_t after, size_t limit,
+                             tg_posting_fn fn, void *arg, struct tg_error *err)
+{
+    sqlite3_stmt *s = tg_reader_statement(
+        r, TG_READ_ASIDE_POSTINGS,
+        SELECT("INDEXED BY postings_aside") "WHERE p.destination = ?1 AND p.id > ?2 "
+                                            "AND p.state IN (0, 1, 7, 9) ORDER BY p.id LIMIT ?3",
         err);
     struct tg_bind b;
 

@@ -39,7 +39,7 @@ int tg_reader_attempts(struct tg_reader *r, int64_t posting, tg_attempt_fn fn, v
     return result == SQLITE_ROW || result == SQLITE_DONE ? 0 : tg_reader_failed(r, "attempts", err);
 }
 
-static void column_hash(sqlite3_stmt *s, int column, unsigned char out[TG_SHA256_BYTES])
+void tg_column_hash(sqlite3_stmt *s, int column, unsigned char out[TG_SHA256_BYTES])
 {
     const void *blob = sqlite3_column_blob(s, column);
 
@@ -75,8 +75,8 @@ int tg_reader_audit_of(struct tg_reader *r, const char *subject, tg_audit_fn fn,
                                    .subject = tg_column_text(s, 4),
                                    .detail = tg_column_text(s, 5)};
 
-        column_hash(s, 6, row.prev);
-        column_hash(s, 7, row.hash);
+        tg_column_hash(s, 6, row.prev);
+        tg_column_hash(s, 7, row.hash);
         if (!fn(arg, &row)) {
             break;
         }
