@@ -13,6 +13,7 @@
 #ifndef TG_CORE_CORRECT_H
 #define TG_CORE_CORRECT_H
 
+#include "core/engine.h"
 #include "core/life.h"
 
 /* Why a posting is held, as the journal names it. */
@@ -43,6 +44,27 @@ int tg_reversal_key(struct tg_str destination, const unsigned char original[TG_P
                     struct tg_str kind, struct tg_str leg, unsigned generation,
                     unsigned char out[TG_POSTING_KEY_BYTES]);
 
+enum tg_let_go {
+    TG_LET_GO_YES,  /* it did nothing, and whoever cancels it now sees that it never does */
+    TG_LET_GO_NO,   /* it may have had an effect, or be about to */
+    TG_LET_GO_LATER /* a mark of it is on its way to the journal: ask again after its commit */
+};
+
+/* What may become of a posting. telling: something besides the engine is writing about it. state
+ * and first_sent_ms are the journal's. */
+enum tg_let_go tg_let_go(bool telling, enum tg_engine_grip grip, enum tg_posting_state state,
+                         int64_t first_sent_ms);
+
+/*
+ * Can nobody say whether it landed? When it was told so once, even if that exception is closed:
+ * someone may have erred. And what a restored journal held (a send time, and not sent by itself).
+ */
+bool tg_effect_is_unknown(enum tg_posting_state state, int64_t first_sent_ms, bool was_unknown);
+
+/* In which state a planned posting begins. sent_ms: it may have been sent by another life of this
+ * journal since then (0: it was not); a held one is then looked up when it is let go. */
+enum tg_posting_state tg_posting_begins(bool is_held, int64_t sent_ms);
+
 enum tg_hold_verdict { TG_HOLD_WAITS, TG_HOLD_ENDS, TG_HOLD_CANCELS };
 
 /* What the state of the posting that a held one waits for means for the held one. */
@@ -53,5 +75,28 @@ enum tg_hold_verdict tg_hold_verdict(bool is_reversal, enum tg_posting_state wai
  * on: an outage or a pause makes no exceptions. Only what waits for a person is told to a person.
  */
 bool tg_hold_expires(enum tg_posting_state waits_for);
+
+struct tg_hold_case {
+    enum tg_posting_state waits_for; /* state of what it waits for; EXCEPTION if it names nothing */
+    bool is_reversal;                /* held `reversal`, not `order` */
+    bool is_due;                     /* its time is up */
+    bool is_behind; /* an older version's posting is not final there; see tg_hold_asks */
+};
+
+enum tg_hold_step {
+    TG_HOLD_STEP_NONE,
+    TG_HOLD_STEP_RELEASE,
+    TG_HOLD_STEP_CANCEL,
+    TG_HOLD_STEP_EXPIRE, /* to a person */
+    TG_HOLD_STEP_WAIT,   /* for the same one, until another time */
+    TG_HOLD_STEP_NEXT    /* for the one it is behind */
+};
+
+/* Does the decision depend on is_behind? Finding out costs a query. */
+bool tg_hold_asks(const struct tg_hold_case *c);
+enum tg_hold_step tg_hold_decide(const struct tg_hold_case *c);
+/* The event of a step that is one: RELEASE, CANCEL, EXPIRE. doubt: it has a send time, so it may
+ * have been sent before a restore. */
+enum tg_posting_event tg_hold_event(enum tg_hold_step step, bool doubt);
 
 #endif

@@ -438,39 +438,12 @@ void tg_dispatch_listen(struct tg_dispatch *d, void (*fn)(void *arg), void *arg)
     d->listener_arg = arg;
 }
 
-/* Nothing in memory knows of it. Ready after a send is a replay, by someone who may err. */
-static bool is_untouched(const struct tg_row_posting *row)
-{
-    switch (row->state) {
-    case TG_POSTING_READY:
-        return row->first_sent_ms == 0;
-    case TG_POSTING_PLANNED:
-    case TG_POSTING_HELD:
-    case TG_POSTING_RETRY:
-    case TG_POSTING_EXCEPTION:
-        return true;
-    default:
-        return false;
-    }
-}
-
 enum tg_let_go tg_dispatch_may_cancel(struct tg_dispatch *d, const struct tg_row_posting *row)
 {
-    if (tg_holds_has(d->holds, row->id) || tg_idset_has(&d->cancelled, row->id) ||
-        d->cancelled.count >= TG_IDSET_MAX - TG_EFFECTS_MAX) {
-        return TG_LET_GO_LATER;
-    }
-    switch (tg_engine_grip(d->engine, row->id)) {
-    case TG_GRIP_WAITS:
-        return TG_LET_GO_YES;
-    case TG_GRIP_TELLING:
-        return TG_LET_GO_LATER;
-    case TG_GRIP_BEGUN:
-        return TG_LET_GO_NO;
-    case TG_GRIP_NONE:
-        break;
-    }
-    return is_untouched(row) ? TG_LET_GO_YES : TG_LET_GO_NO;
+    const bool telling = tg_holds_has(d->holds, row->id) || tg_idset_has(&d->cancelled, row->id) ||
+                         d->cancelled.count >= TG_IDSET_MAX - TG_EFFECTS_MAX;
+
+    return tg_let_go(telling, tg_engine_grip(d->engine, row->id), row->state, row->first_sent_ms);
 }
 
 bool tg_dispatch_cancel(struct tg_dispatch *d, int64_t posting)

@@ -13,6 +13,7 @@
 
 #include "connect/connect.h"
 #include "core/config.h"
+#include "core/correct.h"
 #include "dispatch/windows.h"
 #include "journal/journal.h"
 #include "master/catalogue.h"
@@ -41,12 +42,6 @@ int tg_dispatch_take_scripts(struct tg_dispatch *d, const struct tg_scripts *scr
 /* What a batch of intake held is in the journal, cancels included. Cheap; call after each commit.
  */
 void tg_dispatch_kick(struct tg_dispatch *d);
-
-enum tg_let_go {
-    TG_LET_GO_YES,  /* it did nothing, and tg_dispatch_cancel will see that it never does */
-    TG_LET_GO_NO,   /* it may have had an effect, or be about to */
-    TG_LET_GO_LATER /* a mark of it is on its way to the journal: ask again after its commit */
-};
 
 /*
  * What may become of a posting, row being what the journal has of it now. Asked for every posting

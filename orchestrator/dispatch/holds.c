@@ -40,13 +40,11 @@ struct held {
     char why[WHY_BYTES];
 };
 
-enum step { STEP_RELEASE, STEP_CANCEL, STEP_EXPIRE, STEP_WAIT };
-
 /* What the batch on its way does to one of them. */
 struct done {
     int64_t id, hold_on;
     uint32_t destination;
-    enum step step;
+    enum tg_hold_step step;
 };
 
 struct tg_holds {
@@ -282,23 +280,24 @@ static int put_exception(struct tg_holds *h, const struct held *x)
     return rc;
 }
 
-static int put_step(struct tg_holds *h, const struct held *x, enum step step, int64_t hold_on,
-                    struct tg_error *err)
+static int put_step(struct tg_holds *h, const struct held *x, enum tg_hold_step step,
+                    int64_t hold_on, struct tg_error *err)
 {
     int rc = -1;
 
     switch (step) {
-    case STEP_RELEASE:
-        rc = put_mark(h, x, x->doubt ? TG_PE_RELEASE_DOUBT : TG_PE_RELEASE);
+    case TG_HOLD_STEP_NONE:
+        return 0;
+    case TG_HOLD_STEP_RELEASE:
+    case TG_HOLD_STEP_CANCEL:
+        rc = put_mark(h, x, tg_hold_event(step, x->doubt));
         break;
-    case STEP_CANCEL:
-        rc = put_mark(h, x, TG_PE_SUPERSEDED);
-        break;
-    case STEP_EXPIRE:
-        rc = put_mark(h, x, TG_PE_HOLD_EXPIRED);
+    case TG_HOLD_STEP_EXPIRE:
+        rc = put_mark(h, x, tg_hold_event(step, x->doubt));
         rc = rc == 0 ? put_exception(h, x) : -1;
         break;
-    case STEP_WAIT:
+    case TG_HOLD_STEP_WAIT:
+    case TG_HOLD_STEP_NEXT:
         rc = tg_batch_hold(h->batch, x->id, x->why, hold_on, due_of(h->d, x->destination));
         break;
     }
@@ -306,7 +305,7 @@ static int put_step(struct tg_holds *h, const struct held *x, enum step step, in
         return tg_error_set(err, "dispatch: no memory to record a hold");
     }
     h->done[h->done_count++] = (struct done){x->id, hold_on, x->destination, step};
-    if (step == STEP_RELEASE || step == STEP_CANCEL) {
+    if (step == TG_HOLD_STEP_RELEASE || step == TG_HOLD_STEP_CANCEL) {
         return close_exceptions(h, x, err);
     }
     return 0;
@@ -320,42 +319,28 @@ static bool on_state(void *arg, const struct tg_row_posting *row)
     return false;
 }
 
-/* The order hold of x is over; perhaps another posting is before it. */
-static int next_in_order(struct tg_holds *h, const struct held *x, struct tg_error *err)
-{
-    int64_t before = 0;
-
-    if (tg_reader_before(h->d->reader, x->id, &before, err) < 0) {
-        return -1;
-    }
-    return before != 0 ? put_step(h, x, STEP_WAIT, before, err)
-                       : put_step(h, x, STEP_RELEASE, 0, err);
-}
-
 static int examine(struct tg_holds *h, const struct held *x, struct tg_error *err)
 {
-    const bool is_reversal = strcmp(x->why, TG_HOLD_REVERSAL) == 0;
-    enum tg_posting_state waits_for = TG_POSTING_EXCEPTION; /* nothing: until its time is up */
+    /* one that waits for nothing waits until its time is up */
+    struct tg_hold_case c = {.waits_for = TG_POSTING_EXCEPTION,
+                             .is_reversal = strcmp(x->why, TG_HOLD_REVERSAL) == 0,
+                             .is_due = x->is_due};
+    int64_t before = 0;
+    enum tg_hold_step step;
 
     if (tg_holds_has(h, x->id) || tg_idset_has(&h->d->cancelled, x->id)) {
         return 0; /* twice in this turn; or intake ends it */
     }
     if (x->hold_on != 0 &&
-        tg_reader_posting(h->d->reader, x->hold_on, on_state, &waits_for, err) < 0) {
+        tg_reader_posting(h->d->reader, x->hold_on, on_state, &c.waits_for, err) < 0) {
         return -1;
     }
-    switch (tg_hold_verdict(is_reversal, waits_for)) {
-    case TG_HOLD_CANCELS:
-        return put_step(h, x, STEP_CANCEL, 0, err);
-    case TG_HOLD_ENDS:
-        return is_reversal ? put_step(h, x, STEP_RELEASE, 0, err) : next_in_order(h, x, err);
-    case TG_HOLD_WAITS:
-        break;
+    if (tg_hold_asks(&c) && tg_reader_before(h->d->reader, x->id, &before, err) < 0) {
+        return -1;
     }
-    if (!x->is_due) {
-        return 0;
-    }
-    return put_step(h, x, tg_hold_expires(waits_for) ? STEP_EXPIRE : STEP_WAIT, x->hold_on, err);
+    c.is_behind = before != 0;
+    step = tg_hold_decide(&c);
+    return put_step(h, x, step, step == TG_HOLD_STEP_NEXT ? before : x->hold_on, err);
 }
 
 /* ---- the turn ---- */
@@ -374,16 +359,18 @@ static void on_done(void *arg, bool ok, const struct tg_error *err)
         const struct done *x = &h->done[i];
 
         switch (x->step) {
-        case STEP_RELEASE:
+        case TG_HOLD_STEP_RELEASE:
             tg_dispatch_load_again(h->d, x->id, x->destination);
             break;
-        case STEP_CANCEL:
+        case TG_HOLD_STEP_CANCEL:
             tg_holds_ended(h, x->id);
             break;
-        case STEP_WAIT:
+        case TG_HOLD_STEP_WAIT:
+        case TG_HOLD_STEP_NEXT:
             tg_holds_ended(h, x->hold_on); /* it may have ended meanwhile */
             break;
-        case STEP_EXPIRE:
+        case TG_HOLD_STEP_EXPIRE:
+        case TG_HOLD_STEP_NONE:
             break;
         }
     }

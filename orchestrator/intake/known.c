@@ -143,7 +143,7 @@ static bool on_exception(void *arg, const struct tg_row_exception *row)
     struct exceptions *x = arg;
 
     if (x->posting != NULL && strcmp(row->code, "outcome_unknown") == 0) {
-        x->posting->unknown = true; /* also when it is closed: someone may have erred */
+        x->posting->unknown = tg_effect_is_unknown(x->posting->state, 0, true);
     }
     if (x->posting == NULL && (row->object != x->object || row->posting != 0)) {
         return true;
@@ -207,8 +207,7 @@ static bool copy_effect(struct effects *e, struct tg_known_posting *to,
                                     .attempt = row->attempt,
                                     .generation = row->generation,
                                     .quantity_micros = row->quantity_micros};
-    /* held, and a send time: a restored journal held it */
-    to->unknown = row->state == TG_POSTING_HELD && row->first_sent_ms > 0;
+    to->unknown = tg_effect_is_unknown(row->state, row->first_sent_ms, false);
     memcpy(to->key, row->key, sizeof(to->key));
     (void)snprintf(to->kind, sizeof(to->kind), "%s", row->kind);
     (void)snprintf(to->leg, sizeof(to->leg), "%s", row->leg);

@@ -82,26 +82,20 @@ static int write_posting(const struct tg_write *w, const struct tg_plan_posting 
                                  .generation = 1,
                                  .payload = from->payload,
                                  .period = from->period,
-                                 .quantity_micros = from->quantity_micros,
-                                 .state = TG_POSTING_READY};
+                                 .quantity_micros = from->quantity_micros};
 
     if (from->reverses != NULL) { /* it belongs to the version it takes back */
         row.object = from->reverses->object;
         row.reverses = from->reverses->id;
     }
     if (from->hold != NULL) {
-        row.state = TG_POSTING_HELD;
         row.hold = from->hold;
         row.hold_on = from->hold_on != 0 ? from->hold_on : ids[from->hold_on_planned];
         row.due_ms = w->now_ms + (w->hold_timeout_ms > 0 ? w->hold_timeout_ms : TG_HOLD_TIMEOUT_MS);
     }
     row.first_sent_ms = sent_before_ms(w, from);
-    if (row.first_sent_ms > 0) { /* a held one is looked up when it is let go */
-        if (row.state == TG_POSTING_READY) {
-            row.state = TG_POSTING_IN_DOUBT;
-            row.due_ms = w->now_ms;
-        }
-    }
+    row.state = tg_posting_begins(from->hold != NULL, row.first_sent_ms);
+    row.due_ms = row.state == TG_POSTING_IN_DOUBT ? w->now_ms : row.due_ms;
     row.id = tg_journal_next_id(w->journal, TG_TABLE_POSTINGS);
     *id = row.id;
     memcpy(row.key, from->key, sizeof(row.key));
