@@ -60,6 +60,7 @@ int main(int argc, char **argv)
     const int64_t mutation = number_of(getenv("TG_SIM_MUTATION"), 0);
     const bool trace = number_of(getenv("TG_SIM_TRACE"), 0) != 0;
     const clock_t began = clock();
+    struct tg_error err;
     uint64_t steps = 0;
     uint64_t postings = 0;
     int missing = 0;
@@ -71,6 +72,10 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: sim SEED RUNS | sim mutations; whole numbers, at least one run\n");
         return 2;
     }
+    if (sim_intake_begin(&err) != 0) {
+        fprintf(stderr, "sim: %s; run it where conf/ is\n", err.text);
+        return 2;
+    }
     for (int64_t i = 0; i < runs; i++) {
         const uint64_t this_seed = (uint64_t)(seed + i);
 
@@ -78,11 +83,13 @@ int main(int argc, char **argv)
             printf("sim: seed %" PRIu64 ": %s\n", this_seed, world.fault.text);
             printf("sim: failed; see it again with TG_SIM_TRACE=1 %s %" PRIu64 " 1\n", argv[0],
                    this_seed);
+            sim_intake_end();
             return 1;
         }
         steps += world.steps;
         postings += world.row_count;
     }
+    sim_intake_end();
     missing = tell_coverage(seen);
     if (runs >= COVERAGE_RUNS_MIN && missing > 0) {
         printf("sim: failed; %d situations never came up in %" PRId64 " runs\n", missing, runs);

@@ -10,8 +10,11 @@ static uint32_t new_request(struct sim *s, uint32_t row, bool is_lookup)
         sim_fault(s, "more than %d requests", SIM_REQUESTS_MAX);
         return 0;
     }
-    s->requests[s->request_count++] = (struct sim_request){
-        .row = row, .epoch = s->epoch, .is_lookup = is_lookup, .sent_ms = s->now_ms};
+    s->requests[s->request_count++] = (struct sim_request){.row = row,
+                                                           .doc = s->rows[row].doc,
+                                                           .epoch = s->epoch,
+                                                           .is_lookup = is_lookup,
+                                                           .sent_ms = s->now_ms};
     a->out++;
     if (a->out > a->truth.concurrency) {
         sim_fault(s, "the account of destination %u has more requests out than it may",
@@ -34,7 +37,7 @@ static void answer(struct sim *s, uint32_t request, int64_t in_ms, int result,
 /* Nothing is sent to a damaged file, so nothing of it can land. */
 static bool meets_damage(const struct sim *s, uint32_t row)
 {
-    return s->places[s->rows[row].place].damaged && s->rows[row].id % 3 == 0;
+    return s->places[s->rows[row].place].damaged && s->rows[row].doc % 3 == 0;
 }
 
 void sim_place_send(struct sim *s, uint32_t row)
@@ -84,38 +87,39 @@ void sim_place_lookup(struct sim *s, uint32_t row)
     sim_at(s, s->now_ms + sim_between(s, 1, 100), SIM_EV_ARRIVE, q, 0, 0);
 }
 
-static void take_effect(struct sim *s, struct sim_row *r, uint32_t request)
+static void take_effect(struct sim *s, struct sim_doc *d, uint32_t request)
 {
-    struct sim_place *p = &s->places[r->place];
+    struct sim_place *p = &s->places[d->place];
 
-    r->effects++;
-    r->landed_ms = s->now_ms;
-    r->working = false;
-    sim_trace(s, "row %u effect %u", (unsigned)(r - s->rows), r->effects);
-    if (s->requests[request].sent_ms < r->absent_ms) {
+    d->effects++;
+    d->landed_ms = s->now_ms;
+    d->working = false;
+    sim_trace(s, "doc %u effect %u", (unsigned)(d - s->docs), d->effects);
+    if (s->requests[request].sent_ms < d->absent_ms) {
         sim_see(s, SIM_SEEN_LATE_LANDING);
     }
-    if (tg_decimal_add(p->book, r->amount, &p->book) != 0) {
+    if (tg_decimal_add(p->book, d->amount, &p->book) != 0) {
         sim_fault(s, "the book overflows");
     }
+    sim_story_land(s, d);
 }
 
 /* A unique column refuses the second, whenever it comes. */
 void sim_place_land(struct sim *s, uint32_t request)
 {
-    struct sim_row *r = &s->rows[s->requests[request].row];
+    struct sim_doc *d = &s->docs[s->requests[request].doc];
 
-    if (s->places[r->place].truth.dedupe == TG_DEDUPE_UNIQUE && r->effects > 0) {
-        r->working = false;
+    if (s->places[d->place].truth.dedupe == TG_DEDUPE_UNIQUE && d->effects > 0) {
+        d->working = false;
         return;
     }
-    take_effect(s, r, request);
+    take_effect(s, d, request);
 }
 
 static void arrive_lookup(struct sim *s, uint32_t q)
 {
-    const struct sim_row *r = &s->rows[s->requests[q].row];
-    bool found = r->effects > 0;
+    const struct sim_doc *d = &s->docs[s->requests[q].doc];
+    bool found = d->effects > 0;
 
     if (sim_chance(s, 5)) {
         sim_see(s, SIM_SEEN_THROTTLED);
@@ -123,7 +127,7 @@ static void arrive_lookup(struct sim *s, uint32_t q)
                sim_below(s, 3) == 0 ? 0 : sim_between(s, 1000, 120000));
         return;
     }
-    if (found && s->now_ms - r->landed_ms < 2000 && sim_chance(s, 30)) {
+    if (found && s->now_ms - d->landed_ms < 2000 && sim_chance(s, 30)) {
         sim_see(s, SIM_SEEN_STALE_READ);
         found = false; /* a replica that lags */
     }
@@ -134,25 +138,25 @@ static void arrive_lookup(struct sim *s, uint32_t q)
 }
 
 /* Has it seen the key, and does it still know? Then it says what it said, and does nothing. */
-static bool is_repeat(struct sim *s, struct sim_row *r, uint32_t q)
+static bool is_repeat(struct sim *s, struct sim_doc *d, uint32_t q)
 {
-    const struct sim_place *p = &s->places[r->place];
+    const struct sim_place *p = &s->places[d->place];
 
-    if (p->truth.dedupe == TG_DEDUPE_UNIQUE && r->effects > 0) {
+    if (p->truth.dedupe == TG_DEDUPE_UNIQUE && d->effects > 0) {
         sim_see(s, SIM_SEEN_ALREADY);
         answer(s, q, sim_between(s, 1, 100), TG_OUTCOME_POSTED, 0);
         return true;
     }
-    if (p->truth.dedupe != TG_DEDUPE_IDEMPOTENCY || !r->key_known) {
+    if (p->truth.dedupe != TG_DEDUPE_IDEMPOTENCY || !d->key_known) {
         return false;
     }
-    if (s->now_ms - r->key_known_ms >= p->truth.idempotency_ttl_ms + SIM_TTL_MARGIN_MS) {
-        r->key_known = r->key_rejected = false;
+    if (s->now_ms - d->key_known_ms >= p->truth.idempotency_ttl_ms + SIM_TTL_MARGIN_MS) {
+        d->key_known = d->key_rejected = false;
         return false;
     }
-    if (r->working) {
+    if (d->working) {
         answer(s, q, sim_between(s, 1, 100), TG_OUTCOME_RETRY, 0);
-    } else if (r->key_rejected) {
+    } else if (d->key_rejected) {
         answer(s, q, sim_between(s, 1, 100), TG_OUTCOME_REJECTED, 0);
     } else {
         sim_see(s, SIM_SEEN_ALREADY);
@@ -161,17 +165,17 @@ static bool is_repeat(struct sim *s, struct sim_row *r, uint32_t q)
     return true;
 }
 
-static void execute(struct sim *s, struct sim_row *r, uint32_t q)
+static void execute(struct sim *s, struct sim_doc *d, uint32_t q)
 {
     if (sim_chance(s, 8)) { /* slow: the answer may come after the client has left */
         const int64_t took_ms = sim_between(s, 100, SIM_EXEC_LATE_MAX_MS);
 
-        r->working = true;
+        d->working = true;
         sim_at(s, s->now_ms + took_ms, SIM_EV_LAND, q, 0, 0);
         answer(s, q, took_ms + 1, TG_OUTCOME_POSTED, 0);
         return;
     }
-    take_effect(s, r, q);
+    take_effect(s, d, q);
     if (sim_chance(s, 6)) {
         return; /* connection gone: the time-out speaks */
     }
@@ -184,13 +188,13 @@ static void execute(struct sim *s, struct sim_row *r, uint32_t q)
 
 void sim_place_arrive(struct sim *s, uint32_t q)
 {
-    struct sim_row *r = &s->rows[s->requests[q].row];
+    struct sim_doc *d = &s->docs[s->requests[q].doc];
 
     if (s->requests[q].is_lookup) {
         arrive_lookup(s, q);
         return;
     }
-    if (sim_account(s, r->place)->down) {
+    if (sim_account(s, d->place)->down) {
         answer(s, q, sim_between(s, 1, 50), TG_OUTCOME_IN_DOUBT, 0);
         return;
     }
@@ -200,21 +204,21 @@ void sim_place_arrive(struct sim *s, uint32_t q)
                sim_below(s, 3) == 0 ? 0 : sim_between(s, 1000, 120000));
         return;
     }
-    if (sim_chance(s, s->rows[s->requests[q].row].id % 7 == 0 ? 80 : 5)) { /* one is often busy */
+    if (sim_chance(s, s->requests[q].doc % 7 == 0 ? 80 : 5)) { /* one is often busy */
         answer(s, q, sim_between(s, 1, 50), TG_OUTCOME_RETRY,
                sim_below(s, 4) == 0 ? sim_between(s, 1000, 120000) : 0);
         return;
     }
-    if (is_repeat(s, r, q)) {
+    if (is_repeat(s, d, q)) {
         return;
     }
-    r->key_known = true;
-    r->key_known_ms = s->now_ms;
-    if (r->poisoned && s->now_ms >= r->poisoned_ms) {
-        sim_see(s, r->absent_said ? SIM_SEEN_REJECTED_IN_DOUBT : SIM_SEEN_REJECTED);
-        r->key_rejected = true;
+    d->key_known = true;
+    d->key_known_ms = s->now_ms;
+    if (d->poisoned && s->now_ms >= d->poisoned_ms) {
+        sim_see(s, d->absent_said ? SIM_SEEN_REJECTED_IN_DOUBT : SIM_SEEN_REJECTED);
+        d->key_rejected = true;
         answer(s, q, sim_between(s, 1, 100), TG_OUTCOME_REJECTED, 0);
         return;
     }
-    execute(s, r, q);
+    execute(s, d, q);
 }

@@ -3,15 +3,38 @@
 
 #include "sim.h"
 
-static uint32_t row_of(struct sim *s, int64_t id)
+uint32_t sim_row_of(struct sim *s, int64_t id)
 {
     for (uint32_t i = 0; i < s->row_count; i++) {
         if (s->rows[i].id == id) {
             return i;
         }
     }
-    sim_fault(s, "the engine speaks of posting %lld, which does not exist", (long long)id);
+    sim_fault(s, "posting %lld does not exist and is spoken of", (long long)id);
     return 0;
+}
+
+struct sim_version *sim_version_of(struct sim *s, int64_t id)
+{
+    for (size_t i = 0; i < s->version_count; i++) {
+        if (s->versions[i].id == id) {
+            return &s->versions[i];
+        }
+    }
+    sim_fault(s, "version row %lld does not exist and is spoken of", (long long)id);
+    return &s->versions[0];
+}
+
+/* What the journal's reader says of it. */
+bool sim_row_superseded(struct sim *s, const struct sim_row *r)
+{
+    const struct sim_version *v;
+
+    if (r->version == 0 || r->reverses != 0) {
+        return false;
+    }
+    v = sim_version_of(s, r->version);
+    return v->state == TG_VERSION_SUPERSEDED || v->state == TG_VERSION_WITHDRAWN;
 }
 
 /* ---- journal: one group commits at a time ---- */
@@ -72,7 +95,17 @@ static void write_row(struct sim *s, const struct sim_mark *m)
     }
     r->state = m->to;
     r->exception = m->exception;
-    if (m->is_cancel) {
+    r->was_unknown =
+        r->was_unknown || (m->exception != NULL && strcmp(m->exception, "outcome_unknown") == 0);
+    if (m->from == TG_POSTING_HELD || m->from == TG_POSTING_EXCEPTION) {
+        r->hold = m->to == TG_POSTING_EXCEPTION ? r->hold : NULL;
+        r->hold_on = m->to == TG_POSTING_EXCEPTION ? r->hold_on : 0;
+    }
+    if (!r->held) {
+        r->told = m->to;
+    }
+    if (m->kind == SIM_MARK_SILENT) {
+        r->due_ms = m->due_ms;
         return;
     }
     r->attempt = m->attempt;
@@ -82,15 +115,44 @@ static void write_row(struct sim *s, const struct sim_mark *m)
     }
 }
 
+static void write_mark(struct sim *s, const struct sim_mark *m)
+{
+    switch (m->kind) {
+    case SIM_MARK_WAIT:
+        write_wait(s, m);
+        return;
+    case SIM_MARK_ROW:
+        s->rows[m->row].planned = true;
+        return;
+    case SIM_MARK_HOLD:
+        s->rows[m->row].hold_on = m->hold_on;
+        s->rows[m->row].due_ms = m->due_ms;
+        return;
+    case SIM_MARK_VERSION:
+        s->versions[m->row].written = true;
+        return;
+    case SIM_MARK_ENDED:
+        s->versions[m->row].state = TG_VERSION_SUPERSEDED;
+        s->versions[m->row].exception = NULL;
+        return;
+    case SIM_MARK_ENTRY:
+        s->entries[m->row].done = true;
+        return;
+    case SIM_MARK_TOLD:
+    case SIM_MARK_SILENT:
+        break;
+    }
+    if (!m->lost) {
+        write_row(s, m);
+        sim_trace(s, "row %u durable %s", m->row, tg_posting_state_name(m->to));
+    }
+}
+
 void sim_shell_durable(struct sim *s, uint32_t group)
 {
     for (size_t i = 0; i < s->mark_count; i++) {
-        if (s->marks[i].group == group && s->marks[i].is_wait) {
-            write_wait(s, &s->marks[i]);
-        } else if (s->marks[i].group == group && !s->marks[i].lost) {
-            write_row(s, &s->marks[i]);
-            sim_trace(s, "row %u durable %s", s->marks[i].row,
-                      tg_posting_state_name(s->marks[i].to));
+        if (s->marks[i].group == group) {
+            write_mark(s, &s->marks[i]);
         }
     }
     s->journal_busy = false;
@@ -118,12 +180,27 @@ static void finish_stop(struct sim *s)
 
 static void feed_marked(struct sim *s, uint32_t row)
 {
-    const struct tg_engine_event ev = {.kind = TG_EV_MARKED, .id = s->rows[row].id};
+    struct sim_row *r = &s->rows[row];
+    const struct tg_engine_event ev = {.kind = TG_EV_MARKED, .id = r->id};
 
+    r->marks_out--;
+    if (r->marks_out == 0 && tg_posting_is_final(r->told)) {
+        r->ended = true;
+    }
     sim_shell_feed(s, &ev);
     if (s->mutation == SIM_MUTATION_MARKED_TWICE && sim_below(s, 20) == 0) {
         sim_shell_feed(s, &ev);
     }
+}
+
+/* A batch of intake's is in the journal, cancels included. */
+static void intake_committed(struct sim *s)
+{
+    for (size_t i = 0; i < s->row_count; i++) {
+        s->rows[i].cancelling = false;
+    }
+    s->intake_busy = false;
+    sim_shell_load(s);
 }
 
 void sim_shell_notice(struct sim *s, uint32_t group)
@@ -131,6 +208,7 @@ void sim_shell_notice(struct sim *s, uint32_t group)
     struct sim_mark done[SIM_MARKS_MAX];
     size_t done_count = 0;
     size_t kept = 0;
+    bool intake = false;
 
     for (size_t i = 0; i < s->mark_count; i++) {
         if (s->marks[i].group == group) {
@@ -140,11 +218,22 @@ void sim_shell_notice(struct sim *s, uint32_t group)
         }
     }
     s->mark_count = kept;
-    for (size_t i = 0; i < done_count && !s->failed; i++) {
-        if (!done[i].is_cancel && !done[i].is_wait && s->mutation != SIM_MUTATION_SEND_EARLY) {
+    for (size_t i = 0; i < done_count && !s->failed && s->alive; i++) {
+        if (done[i].kind == SIM_MARK_TOLD && s->mutation != SIM_MUTATION_SEND_EARLY) {
             feed_marked(s, done[i].row);
+        } else if (done[i].by == SIM_BY_HOLDS) {
+            sim_holds_done(s, &done[i]);
         }
+        intake = intake || done[i].by == SIM_BY_INTAKE;
     }
+    if (s->failed || !s->alive) {
+        return;
+    }
+    if (intake) {
+        intake_committed(s);
+    }
+    sim_holds_turn(s);
+    sim_intake_turn(s);
     finish_stop(s);
 }
 
@@ -155,13 +244,37 @@ static void add_mark(struct sim *s, const struct sim_mark *m)
         return;
     }
     s->marks[s->mark_count++] = *m;
+    sim_story_mark(s, m);
+}
+
+void sim_shell_submit(struct sim *s, const struct sim_mark *marks, size_t n)
+{
+    for (size_t i = 0; i < n && !s->failed; i++) {
+        add_mark(s, &marks[i]);
+    }
+    journal_begin(s);
+}
+
+/* In the commit that says a reversal is posted, its original is reversed. */
+static void do_reverse(struct sim *s, const struct sim_row *r)
+{
+    const struct sim_mark m = {.kind = SIM_MARK_SILENT,
+                               .row = sim_row_of(s, r->reverses),
+                               .lost = s->mutation == SIM_MUTATION_REVERSED_APART &&
+                                       sim_below(s, 10) == 0,
+                               .from = TG_POSTING_POSTED,
+                               .to = TG_POSTING_REVERSED,
+                               .at_ms = sim_wall_ms(s)};
+
+    sim_see(s, SIM_SEEN_REVERSED);
+    add_mark(s, &m);
 }
 
 /* ---- actions ---- */
 
 static void do_mark(struct sim *s, const struct tg_action *a)
 {
-    const uint32_t row = row_of(s, a->id);
+    const uint32_t row = sim_row_of(s, a->id);
     struct sim_row *r = &s->rows[row];
     const struct sim_mark m = {.row = row,
                                .lost =
@@ -179,7 +292,8 @@ static void do_mark(struct sim *s, const struct tg_action *a)
     if (a->state == TG_POSTING_SENT) {
         r->went = false;
         r->send_marked_ms = sim_wall_ms(s);
-        if (a->from == TG_POSTING_READY && r->told == TG_POSTING_READY && r->absent_said) {
+        if (a->from == TG_POSTING_READY && r->told == TG_POSTING_READY &&
+            s->docs[r->doc].absent_said) {
             sim_see(s, SIM_SEEN_RESENT);
         }
     }
@@ -192,14 +306,18 @@ static void do_mark(struct sim *s, const struct tg_action *a)
         sim_see(s, SIM_SEEN_HELD_BACK);
     }
     r->told = a->state;
+    r->marks_out++;
     add_mark(s, &m);
+    if (a->state == TG_POSTING_POSTED && r->reverses != 0) {
+        do_reverse(s, r);
+    }
 }
 
 static void do_forget(struct sim *s, const struct tg_action *a)
 {
-    struct sim_row *r = &s->rows[row_of(s, a->id)];
+    struct sim_row *r = &s->rows[sim_row_of(s, a->id)];
 
-    sim_trace(s, "row %u forgotten", row_of(s, a->id));
+    sim_trace(s, "row %u forgotten", sim_row_of(s, a->id));
     if (!r->held) {
         sim_fault(s, "posting %lld is forgotten and was not held", (long long)r->id);
     }
@@ -213,7 +331,7 @@ static void do_forget(struct sim *s, const struct tg_action *a)
 
 static void do_block(struct sim *s, const struct tg_action *a)
 {
-    const struct sim_mark m = {.is_wait = true,
+    const struct sim_mark m = {.kind = SIM_MARK_WAIT,
                                .place = a->destination,
                                .due_ms = a->due_ms,
                                .at_ms = sim_wall_ms(s),
@@ -231,7 +349,7 @@ static void do_action(struct sim *s, const struct tg_action *a)
         do_block(s, a);
         return;
     }
-    row = row_of(s, a->id);
+    row = sim_row_of(s, a->id);
     switch (a->kind) {
     case TG_ACT_MARK:
         do_mark(s, a);
@@ -343,7 +461,9 @@ static void load_one(struct sim *s, struct sim_row *r)
                     .state = state_to_load(s, r),
                     .attempt = r->attempt,
                     .due_ms = s->mutation == SIM_MUTATION_LOST_DUE ? 0 : r->due_ms,
-                    .first_sent_ms = r->first_sent_ms}};
+                    .first_sent_ms = r->first_sent_ms,
+                    .superseded =
+                        s->mutation != SIM_MUTATION_NOT_SUPERSEDED && sim_row_superseded(s, r)}};
 
     if (r->state == TG_POSTING_SENT) {
         sim_see(s, SIM_SEEN_LOADED_SENT);
@@ -367,11 +487,13 @@ void sim_shell_load(struct sim *s)
         struct sim_row *r = &s->rows[i];
         struct sim_place *p = &s->places[r->place];
 
-        if (!r->planned || r->id <= p->after || tg_engine_room(s->engine, r->place) == 0) {
+        if (!r->planned || (r->id <= p->after && !r->behind) ||
+            tg_engine_room(s->engine, r->place) == 0) {
             continue;
         }
-        p->after = r->id;
-        if (!is_open(r->state) ||
+        p->after = p->after < r->id ? r->id : p->after;
+        r->behind = false;
+        if (!is_open(r->state) || r->held || r->cancelling ||
             (s->mutation == SIM_MUTATION_SKIPPED_LOAD && sim_below(s, 30) == 0)) {
             continue;
         }
@@ -416,8 +538,15 @@ void sim_shell_start(struct sim *s)
         p->breaker_was_open = false;
     }
     for (size_t i = 0; i < s->row_count; i++) {
-        s->rows[i].held = s->rows[i].out = s->rows[i].cancel_told = false;
-        s->rows[i].absent_said = false;
+        struct sim_row *r = &s->rows[i];
+
+        r->held = r->out = r->cancel_told = r->cancelling = r->hold_marking = false;
+        r->behind = r->ended = false;
+        r->marks_out = 0;
+        r->told = r->state;
+    }
+    for (size_t i = 0; i < s->doc_count; i++) {
+        s->docs[i].absent_said = false;
     }
     s->engine = tg_engine_new(places, s->place_count, tg_random_next(&s->random));
     if (s->engine == NULL) {
@@ -427,7 +556,8 @@ void sim_shell_start(struct sim *s)
     s->alive = true;
     s->stopping = false;
     s->mark_count = 0;
-    s->journal_busy = false;
+    s->journal_busy = s->intake_busy = s->holds_busy = false;
+    s->holds_walk = s->mutation != SIM_MUTATION_RELEASE_LOST;
     tell_waits(s);
     for (uint32_t i = 0; i < s->place_count; i++) {
         const struct tg_engine_event ev = {.kind = TG_EV_PAUSE, .destination = i};
@@ -437,6 +567,19 @@ void sim_shell_start(struct sim *s)
         }
     }
     sim_shell_load(s);
+    sim_holds_turn(s);
+    sim_intake_turn(s);
+}
+
+/* What was never written is not there. It is always the last ones: ids go by commit. */
+static void drop_unwritten(struct sim *s)
+{
+    while (s->row_count > 0 && !s->rows[s->row_count - 1].planned) {
+        s->row_count--;
+    }
+    while (s->version_count > 0 && !s->versions[s->version_count - 1].written) {
+        s->version_count--;
+    }
 }
 
 /* Nothing in memory survives. Marks whose group was not durable are lost; those that were durable
@@ -463,6 +606,7 @@ void sim_shell_crash(struct sim *s)
         sim_see(s, SIM_SEEN_CRASH_AFTER_COMMIT);
     }
     sim_trace(s, "crash");
+    drop_unwritten(s);
     s->alive = false;
     s->epoch++;
     sim_at(s, s->now_ms + sim_between(s, 1, 60000), SIM_EV_START, 0, 0, 0);
@@ -483,33 +627,49 @@ void sim_shell_stop(struct sim *s)
 
 /* ---- from outside ---- */
 
-void sim_shell_cancel(struct sim *s, uint32_t row)
+void sim_shell_supersede(struct sim *s, uint32_t row)
 {
     struct sim_row *r = &s->rows[row];
     const struct tg_engine_event ev = {.kind = TG_EV_CANCEL, .id = r->id};
-    struct sim_mark m = {.row = row, .is_cancel = true, .to = TG_POSTING_CANCELLED};
 
-    if (!s->alive || s->stopping || !r->held || s->calm) {
+    if (!r->held) {
         return;
     }
     /* The shell knows whether it was granted by the FORGET it gets, see engine.h. */
     r->cancel_told = true;
     sim_shell_feed(s, &ev);
     r->cancel_told = false;
+}
+
+/* A plain one, by hand. */
+void sim_shell_cancel(struct sim *s, uint32_t entry)
+{
+    struct sim_mark m = {.kind = SIM_MARK_SILENT, .to = TG_POSTING_CANCELLED};
+    struct sim_row *r = NULL;
+
+    for (uint32_t i = 0; i < s->row_count; i++) {
+        if (s->rows[i].version == 0 && s->rows[i].entry == entry) {
+            r = &s->rows[i];
+            m.row = i;
+        }
+    }
+    if (!s->alive || s->stopping || r == NULL || !r->held || s->calm) {
+        return;
+    }
+    sim_shell_supersede(s, m.row);
     if (r->held && s->mutation != SIM_MUTATION_CANCEL_ANYWAY) {
         sim_see(s, SIM_SEEN_CANCEL_REFUSED);
         return;
     }
-    sim_trace(s, "row %u cancelled", row);
+    sim_trace(s, "row %u cancelled", m.row);
     if (!r->held) {
-        sim_judge_cancel(s, row);
+        sim_judge_cancel(s, m.row);
     }
     sim_see(s, SIM_SEEN_CANCELLED);
     r->held = false;
     m.from = r->told;
     r->told = TG_POSTING_CANCELLED;
-    add_mark(s, &m);
-    journal_begin(s);
+    sim_shell_submit(s, &m, 1);
 }
 
 /* The whole account is to be left alone from now on. */
@@ -542,8 +702,11 @@ void sim_shell_answer(struct sim *s, uint32_t request, int result, int64_t retry
         ev.kind = TG_EV_LOOKUP;
         ev.lookup = (enum tg_lookup)result;
         if (ev.lookup == TG_LOOKUP_ABSENT) {
-            r->absent_said = true;
-            r->absent_ms = s->now_ms;
+            s->docs[r->doc].absent_said = true;
+            s->docs[r->doc].absent_ms = s->now_ms;
+        }
+        if (ev.lookup == TG_LOOKUP_FOUND && r->restored) {
+            sim_see(s, SIM_SEEN_FOUND_AGAIN);
         }
         if (ev.lookup == TG_LOOKUP_THROTTLED && retry_after_ms > 0) {
             ev.retry_after_ms = retry_after_ms;

@@ -149,6 +149,9 @@ static void make_place(struct sim *s, uint32_t place)
         p->truth.rate.capacity = sim_between(s, 1, 10);
     }
     p->timeout_ms = sim_between(s, 2000, 30000);
+    p->reversible = sim_below(s, 5) != 0;
+    (void)snprintf(p->name, sizeof(p->name), "d%u", place);
+    (void)snprintf(p->id, sizeof(p->id), "acme/d%u", place);
     share_account(s, place);
     p->declared = p->truth;
     switch (s->mutation) {
@@ -163,31 +166,6 @@ static void make_place(struct sim *s, uint32_t place)
         break;
     default:
         break;
-    }
-}
-
-static void make_rows(struct sim *s)
-{
-    int64_t at_ms = s->now_ms;
-    int64_t id = sim_between(s, 1, 1000000);
-
-    s->row_count = (size_t)sim_between(s, 1, SIM_POSTINGS_MAX);
-    for (uint32_t i = 0; i < s->row_count; i++) {
-        struct sim_row *r = &s->rows[i];
-
-        id += sim_between(s, 1, 3);
-        at_ms += sim_below(s, 3) == 0 ? sim_between(s, 0, 20000) : 0;
-        r->id = id;
-        r->place = (uint32_t)sim_below(s, s->place_count);
-        r->state = TG_POSTING_READY;
-        r->amount.micros = sim_between(s, 1, 1000 * TG_DECIMAL_ONE);
-        r->poisoned = sim_below(s, 100) < 10;
-        r->poisoned_ms = sim_below(s, 2) == 0 ? 0 : at_ms + sim_between(s, 0, 300000);
-        sim_at(s, at_ms, SIM_EV_PLAN, i, 0, 0);
-        if (sim_chance(s, 15)) {
-            sim_at(s, at_ms + sim_between(s, 0, sim_below(s, 2) == 0 ? 5000 : 300000),
-                   SIM_EV_CANCEL, i, 0, 0);
-        }
     }
 }
 
@@ -236,6 +214,15 @@ static void make_faults(struct sim *s)
     } else if (sim_below(s, 2) == 0) {
         sim_at(s, s->now_ms + sim_between(s, 0, 60000), SIM_EV_STOP, 0, 0, 0);
     }
+    if (s->crashes > 0 && sim_below(s, 3) == 0) {
+        const int64_t backup_ms = sim_between(s, s->now_ms, until_ms);
+
+        sim_at(s, backup_ms, SIM_EV_BACKUP, 0, 0, 0);
+        sim_at(s, sim_between(s, backup_ms, until_ms), SIM_EV_RESTORE, 0, 0, 0);
+        if (sim_below(s, 3) == 0) {
+            sim_at(s, sim_between(s, backup_ms, until_ms), SIM_EV_RESTORE, 0, 0, 0);
+        }
+    }
     sim_at(s, until_ms, SIM_EV_CALM, 0, 0, 0);
 }
 
@@ -251,7 +238,7 @@ static void make_world(struct sim *s)
     for (uint32_t i = 0; i < s->place_count; i++) {
         make_place(s, i);
     }
-    make_rows(s);
+    sim_make_objects(s);
     if (!s->calm_run) {
         make_faults(s);
     }
@@ -319,6 +306,7 @@ static void jump(struct sim *s, int64_t by_ms)
     sim_trace(s, "clock jumps by %lld", (long long)by_ms);
     sim_see(s, by_ms > 0 ? SIM_SEEN_JUMP_FORWARD : SIM_SEEN_JUMP_BACK);
     s->skew_ms += by_ms;
+    s->back_ms += by_ms < 0 ? -by_ms : 0;
     if (by_ms < 0) {
         sim_judge_clock_back(s, -by_ms);
     }
@@ -332,10 +320,17 @@ static void happen(struct sim *s, const struct sim_event *ev)
     const bool ours = s->alive && ev->epoch == s->epoch;
 
     switch (ev->kind) {
-    case SIM_EV_PLAN:
-        s->rows[ev->a].planned = true;
-        sim_trace(s, "row %u planned", ev->a);
-        sim_shell_load(s);
+    case SIM_EV_ENTRY:
+        s->entries[ev->a].arrived = true;
+        s->stream[s->stream_count++] = ev->a;
+        sim_trace(s, "entry %u arrives", ev->a);
+        sim_intake_turn(s);
+        break;
+    case SIM_EV_BACKUP:
+        sim_backup(s);
+        break;
+    case SIM_EV_RESTORE:
+        sim_restore(s);
         break;
     case SIM_EV_CANCEL:
         sim_shell_cancel(s, ev->a);
@@ -401,14 +396,18 @@ static bool crash_is_due(struct sim *s)
     return false;
 }
 
-/* The next thing in time: a world event, or the engine's own timer. False: all is quiet. */
+/* The next thing in time: a world event, or the engine's own timer, or a hold's. False: all is
+ * quiet. */
 static bool advance(struct sim *s)
 {
     const struct tg_engine_event tick = {.kind = TG_EV_TICK};
     int64_t wake_ms = INT64_MAX;
+    int64_t hold_ms = INT64_MAX;
 
     if (s->alive) {
         wake_ms = tg_engine_wake_ms(s->engine);
+        hold_ms = sim_holds_wake_ms(s);
+        wake_ms = hold_ms < wake_ms ? hold_ms : wake_ms;
         wake_ms = wake_ms == INT64_MAX ? INT64_MAX : wake_ms - s->skew_ms;
     }
     if (s->heap_count > 0 && s->heap[0].at_ms <= wake_ms) {
@@ -423,6 +422,9 @@ static bool advance(struct sim *s)
     }
     s->now_ms = wake_ms > s->now_ms ? wake_ms : s->now_ms;
     sim_shell_feed(s, &tick);
+    if (hold_ms <= sim_wall_ms(s)) {
+        sim_holds_turn(s);
+    }
     return true;
 }
 
@@ -430,6 +432,7 @@ int sim_run(struct sim *s, uint64_t seed, enum sim_mutation mutation, bool trace
 {
     memset(s, 0, offsetof(struct sim, requests));
     s->request_count = s->mark_count = s->heap_count = 0;
+    s->backup.taken = false;
     s->journal_busy = s->failed = false;
     s->group_last = 0;
     s->event_order = 0;
@@ -441,6 +444,7 @@ int sim_run(struct sim *s, uint64_t seed, enum sim_mutation mutation, bool trace
     make_world(s);
     while (!s->failed && advance(s)) {
         s->steps++;
+        sim_story_look(s);
         if (s->steps > SIM_STEPS_MAX) {
             sim_fault(s, "not settled after %d steps", SIM_STEPS_MAX);
         }
