@@ -193,6 +193,7 @@
 #define TG_HOLDS_TURN_MAX 256   /* holds looked at in one turn of the loop */
 #define TG_HOLDS_ENDED_MAX 4096 /* ends of postings not yet looked at; more are found by a walk */
 #define TG_HOLDS_DUE_MS 1000    /* between two looks at holds whose time is up */
+#define TG_PEOPLE_MAX 1024      /* what people asked for about exceptions, not yet done */
 #define TG_HOLD_TIMEOUT_MS (INT64_C(24) * 3600 * 1000) /* where the tenant names none */
 #define TG_RETRY_BASE_MS 1000
 #define TG_RETRY_CAP_MS (15 * 60 * 1000)

@@ -1,11 +1,16 @@
 #include "core/life.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "common/codec.h"
 #include "common/digest.h"
 
 #define KEY_PARTS_MAX 5
 #define LENGTH_BYTES 4
+#define HEX_BYTES ((size_t)2 * TG_POSTING_KEY_BYTES)
+#define SUBJECT_BYTES (HEX_BYTES + 32)
 
 struct edge {
     enum tg_posting_state from;
@@ -224,6 +229,19 @@ int tg_posting_key(struct tg_str destination, struct tg_str subject, struct tg_s
 
     put_u32(generation, number);
     return key_of(parts, COUNT_OF(parts), out);
+}
+
+int tg_version_posting_key(struct tg_str destination,
+                           const unsigned char object[TG_POSTING_KEY_BYTES], int64_t version,
+                           const char *kind, const char *leg, unsigned generation,
+                           unsigned char out[TG_POSTING_KEY_BYTES])
+{
+    char subject[SUBJECT_BYTES];
+
+    tg_hex_encode(object, TG_POSTING_KEY_BYTES, subject);
+    (void)snprintf(subject + HEX_BYTES, sizeof(subject) - HEX_BYTES, "@%" PRId64, version);
+    return tg_posting_key(destination, tg_str_of(subject), tg_str_of(kind), tg_str_of(leg),
+                          generation, out);
 }
 
 int tg_event_identity(struct tg_str tenant, struct tg_str client, struct tg_str source,

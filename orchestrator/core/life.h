@@ -127,6 +127,13 @@ enum tg_business_state tg_business_state_of(enum tg_version_state v,
 int tg_posting_key(struct tg_str destination, struct tg_str subject, struct tg_str kind,
                    struct tg_str leg, unsigned generation, unsigned char out[TG_POSTING_KEY_BYTES]);
 
+/* The same of a posting of an object's version: the subject is the object's key (below) in hex, @,
+ * and the version. */
+int tg_version_posting_key(struct tg_str destination,
+                           const unsigned char object[TG_POSTING_KEY_BYTES], int64_t version,
+                           const char *kind, const char *leg, unsigned generation,
+                           unsigned char out[TG_POSTING_KEY_BYTES]);
+
 /* Identity of an event at intake: tenant, client, source, id; same construction. */
 int tg_event_identity(struct tg_str tenant, struct tg_str client, struct tg_str source,
                       struct tg_str id, unsigned char out[TG_POSTING_KEY_BYTES]);

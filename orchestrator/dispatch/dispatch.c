@@ -189,9 +189,10 @@ static void on_turn(uv_prepare_t *prepare)
     tg_dispatch_pump(d);
     tg_marks_flush(d->marks);
     tg_holds_turn(d->holds);
+    tg_people_turn(d->people);
     publish(d);
     if (d->stopping && tg_engine_is_quiet(d->engine) && tg_marks_is_empty(d->marks) &&
-        tg_holds_is_quiet(d->holds) && d->changes_out == 0) {
+        tg_holds_is_quiet(d->holds) && tg_people_is_quiet(d->people) && d->changes_out == 0) {
         close_connectors(d);
         return;
     }
@@ -320,9 +321,11 @@ static int start_parts(struct tg_dispatch *d, struct tg_error *err)
     d->target_count = count_indexes(d->o.config);
     d->targets = calloc((size_t)d->target_count + 1, sizeof(*d->targets));
     d->holds = tg_holds_new(d);
+    d->people = tg_people_new(d);
     d->rows = tg_rows_new();
     d->marks = tg_marks_new(&marks);
-    if (d->targets == NULL || d->holds == NULL || d->rows == NULL || d->marks == NULL) {
+    if (d->targets == NULL || d->holds == NULL || d->people == NULL || d->rows == NULL ||
+        d->marks == NULL) {
         return tg_error_set(err, "dispatch: no memory");
     }
     d->reader = tg_reader_open(d->o.config->journal.path, err);
@@ -350,7 +353,9 @@ static void free_parts(struct tg_dispatch *d)
     tg_rows_free(d->rows);
     tg_reader_close(d->reader);
     tg_holds_free(d->holds);
+    tg_people_free(d->people);
     tg_idset_free(&d->cancelled);
+    tg_idset_free(&d->judged);
     tg_windows_free(d->o.windows);
     tg_windows_free(d->windows);
     if (d->env.scripts.ops != NULL) {
@@ -427,6 +432,7 @@ int tg_dispatch_take_scripts(struct tg_dispatch *d, const struct tg_scripts *scr
 void tg_dispatch_kick(struct tg_dispatch *d)
 {
     tg_idset_clear(&d->cancelled);
+    tg_idset_clear(&d->judged);
     for (uint32_t i = 0; i < d->target_count; i++) {
         d->targets[i].more = true;
     }
@@ -440,8 +446,10 @@ void tg_dispatch_listen(struct tg_dispatch *d, void (*fn)(void *arg), void *arg)
 
 enum tg_let_go tg_dispatch_may_cancel(struct tg_dispatch *d, const struct tg_row_posting *row)
 {
-    const bool telling = tg_holds_has(d->holds, row->id) || tg_idset_has(&d->cancelled, row->id) ||
-                         d->cancelled.count >= TG_IDSET_MAX - TG_EFFECTS_MAX;
+    const bool telling = tg_holds_has(d->holds, row->id) || tg_people_has(d->people, row->id) ||
+                         tg_idset_has(&d->cancelled, row->id) ||
+                         d->cancelled.count >= TG_IDSET_MAX - TG_EFFECTS_MAX ||
+                         d->judged.count >= TG_IDSET_MAX - TG_EFFECTS_MAX;
 
     return tg_let_go(telling, tg_engine_grip(d->engine, row->id), row->state, row->first_sent_ms);
 }
@@ -452,10 +460,18 @@ bool tg_dispatch_cancel(struct tg_dispatch *d, int64_t posting)
     return tg_rows_find(d->rows, posting) == NULL && tg_idset_add(&d->cancelled, posting) == 0;
 }
 
+void tg_dispatch_leave(struct tg_dispatch *d, int64_t posting)
+{
+    if (tg_idset_add(&d->judged, posting) != 0) {
+        tg_dispatch_fail_text(d, "dispatch: no memory to remember what a correction looked at");
+    }
+}
+
 void tg_dispatch_supersede(struct tg_dispatch *d, int64_t posting)
 {
     const struct tg_engine_event ev = {.kind = TG_EV_CANCEL, .id = posting};
 
+    tg_dispatch_leave(d, posting);
     if (tg_rows_find(d->rows, posting) != NULL) {
         tg_dispatch_feed(d, &ev);
     }

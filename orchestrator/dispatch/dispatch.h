@@ -59,6 +59,10 @@ bool tg_dispatch_cancel(struct tg_dispatch *d, int64_t posting);
  * cancelled and not tried again. */
 void tg_dispatch_supersede(struct tg_dispatch *d, int64_t posting);
 
+/* A correction looked at this posting and left it as it is. Until the caller kicks for the batch,
+ * no person does anything about it. */
+void tg_dispatch_leave(struct tg_dispatch *d, int64_t posting);
+
 /* Is it configured, and does its connector take reversals? */
 bool tg_dispatch_is_reversible(const struct tg_dispatch *d, uint32_t destination);
 

@@ -328,8 +328,9 @@ static int examine(struct tg_holds *h, const struct held *x, struct tg_error *er
     int64_t before = 0;
     enum tg_hold_step step;
 
-    if (tg_holds_has(h, x->id) || tg_idset_has(&h->d->cancelled, x->id)) {
-        return 0; /* twice in this turn; or intake ends it */
+    if (tg_holds_has(h, x->id) || tg_idset_has(&h->d->cancelled, x->id) ||
+        tg_people_has(h->d->people, x->id)) {
+        return 0; /* twice in this turn; or intake ends it; or a person, and then it is looked at */
     }
     if (x->hold_on != 0 &&
         tg_reader_posting(h->d->reader, x->hold_on, on_state, &c.waits_for, err) < 0) {

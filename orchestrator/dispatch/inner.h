@@ -6,6 +6,7 @@
  *   load.c       open postings from the journal into the engine
  *   pause.c      destinations that a person or a maintenance window holds
  *   holds.c      postings that wait for another one: release, cancel, time-out
+ *   people.c     postings that wait for a person: what people do about them
  *   marks.c, rows.c, idset.c, words.c have headers of their own
  *
  * Ownership: tg_dispatch owns everything it points to but the options.
@@ -16,6 +17,7 @@
 #include "dispatch/dispatch.h"
 #include "dispatch/idset.h"
 #include "dispatch/marks.h"
+#include "dispatch/people.h"
 #include "dispatch/rows.h"
 #include "dispatch/windows.h"
 
@@ -64,7 +66,9 @@ struct tg_dispatch {
     struct tg_behind behind[TG_LOAD_BEHIND_MAX];
     size_t behind_count;
     struct tg_idset cancelled; /* by intake, not yet committed: not to be loaded nor released */
+    struct tg_idset judged;    /* intake has decided with it in mind, not yet committed */
     struct tg_holds *holds;
+    struct tg_people *people;
     struct tg_windows *windows; /* NULL: none */
     int64_t window_ms;          /* when to look at them next */
     int64_t window_seen_ms;     /* when they were last looked at */
@@ -117,6 +121,17 @@ void tg_holds_turn(struct tg_holds *h);
 bool tg_holds_is_quiet(const struct tg_holds *h); /* nothing of its own is on its way */
 /* A mark of holds.c on this posting is on its way to the journal. */
 bool tg_holds_has(const struct tg_holds *h, int64_t posting);
+
+/* ---- people.c ---- */
+
+struct tg_people *tg_people_new(struct tg_dispatch *d); /* NULL: no memory */
+void tg_people_free(struct tg_people *p);
+/* Once a loop turn. */
+void tg_people_turn(struct tg_people *p);
+/* Nothing of its own is on its way, and nobody waits. */
+bool tg_people_is_quiet(const struct tg_people *p);
+/* What a person does about this posting is on its way to the journal. */
+bool tg_people_has(const struct tg_people *p, int64_t posting);
 
 /* ---- pause.c ---- */
 

@@ -1,14 +1,11 @@
 #include "intake/decide.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/codec.h"
 #include "core/decimal.h"
 
-#define SUBJECT_BYTES (2 * TG_POSTING_KEY_BYTES + 32)
 #define OWNER_FALLBACK "integration"
 #define CONFLICT "duplicate_version_conflict"
 
@@ -114,19 +111,6 @@ static bool is_name(const char *s)
     return s != NULL && tg_str_is_name(tg_str_of(s), TG_SOURCE_NAME_MAX_BYTES);
 }
 
-/* Key: destination, object key @ version, kind, leg, generation 1. */
-static int posting_key(const struct tg_plan *p, const struct tg_config_destination *d,
-                       struct tg_plan_posting *to)
-{
-    char subject[SUBJECT_BYTES];
-
-    tg_hex_encode(p->object_key, sizeof(p->object_key), subject);
-    (void)snprintf(subject + 2 * TG_POSTING_KEY_BYTES, sizeof(subject) - 2 * TG_POSTING_KEY_BYTES,
-                   "@%" PRId64, p->version);
-    return tg_posting_key(tg_str_of(d->id), tg_str_of(subject), tg_str_of(to->kind),
-                          tg_str_of(to->leg), 1, to->key);
-}
-
 static bool has_key(const struct tg_plan *p, const unsigned char key[TG_POSTING_KEY_BYTES])
 {
     for (size_t i = 0; i < p->posting_count; i++) {
@@ -184,7 +168,8 @@ static int add_posting(struct tg_plan *p, const struct tg_config_tenant *tenant,
         tg_decimal_parse(tg_str_of(quantity), &micros) != 0 || !json_is_object(payload)) {
         return 1;
     }
-    if (posting_key(p, destination, &to) != 0) {
+    if (tg_version_posting_key(tg_str_of(destination->id), p->object_key, p->version, to.kind,
+                               to.leg, 1, to.key) != 0) {
         return -1;
     }
     *why = "the route planned the same posting twice";

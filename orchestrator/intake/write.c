@@ -194,6 +194,7 @@ static int correct(const struct tg_write *w, const struct tg_known *k, struct tg
             break;
         case TG_CORRECT_NOTHING:
         case TG_CORRECT_REVERSE:
+            tg_dispatch_leave(w->dispatch, e->id);
             break;
         }
     }

@@ -161,7 +161,7 @@ void tg_batch_shed(struct tg_batch *b);
                "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, "    \
                "?17, ?18)")                                                                        \
     X(MARK, "UPDATE postings SET state = ?3, attempt = ?4, due_ms = ?5, ref = coalesce(?6, ref), " \
-            "first_sent_ms = CASE WHEN ?3 = 3 AND first_sent_ms = 0 THEN ?7 "                      \
+            "first_sent_ms = CASE WHEN ?3 IN (3, 5, 6) AND first_sent_ms = 0 THEN ?7 "             \
             "ELSE first_sent_ms END WHERE id = ?1 AND state = ?2")                                 \
     X(MARKED, "SELECT key, payload, quantity_micros FROM postings WHERE id = ?1")                  \
     X(POSTING_STATE, "SELECT state FROM postings WHERE id = ?1")                                   \

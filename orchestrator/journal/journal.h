@@ -124,9 +124,9 @@ struct tg_row_posting {
 
 /*
  * A batch whose mark does not find the posting in state `from` is refused whole. The first mark to
- * SENT sets first_sent_ms to at_ms; POSTED adds to the control totals, and REVERSED takes nothing
- * away: its reversal, with the negated quantity, is posted in a period of its own. A mark that ends
- * a hold clears `hold` and `hold_on`.
+ * SENT (IN_DOUBT, POSTED: a person's, after a restore) sets first_sent_ms to at_ms; POSTED adds to
+ * the control totals, and REVERSED takes nothing away: its reversal, with the negated quantity, is
+ * posted in a period of its own. A mark that ends a hold clears `hold` and `hold_on`.
  */
 struct tg_row_mark {
     int64_t posting;
@@ -306,7 +306,8 @@ int tg_reader_aside_postings(struct tg_reader *r, uint32_t destination, int64_t 
                              tg_posting_fn fn, void *arg, struct tg_error *err);
 /*
  * What a later version of an object meets: over all versions, the postings that stand or may come
- * to stand (neither CANCELLED nor REVERSED), and the reversals that are not posted yet.
+ * to stand (neither CANCELLED nor REVERSED), and the reversals that are not posted yet; of a posted
+ * one also those that were given up, since a person decided that it stays.
  */
 int tg_reader_effects(struct tg_reader *r, const unsigned char key[TG_POSTING_KEY_BYTES],
                       tg_posting_fn fn, void *arg, struct tg_error *err);
