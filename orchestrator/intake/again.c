@@ -9,8 +9,8 @@
  *   A4  a name arrived, no walk yet     -> as A1
  *
  * Kept by: old row, new row, postings, cancels, reversals, edit and audit are one batch; one batch
- * of intake at a time, entries and events judged again in turns; two of one object never in one
- * (seen.h).
+ * of intake at a time, entries and events judged again in turns; two of one object, or of one event
+ * (an edit, a discard), never in one (seen.h).
  */
 #include "intake/again.h"
 
@@ -26,12 +26,12 @@
 #include "intake/judge.h"
 #include "intake/stored.h"
 
-#define EXPIRE (TG_AGAIN_EDIT + 1) /* its time is up: as RELEASE, and not held again */
+#define EXPIRE (TG_AGAIN_DISCARD + 1) /* its time is up: as RELEASE, and not held again */
 #define OURSELVES "orchestrator"
 
 struct request {
     struct request *next;
-    int64_t event;
+    int64_t event, exception;
     int why; /* enum tg_again_why, or EXPIRE */
     struct tg_str body;
     tg_again_done done;
@@ -119,6 +119,7 @@ static struct request *new_request(const struct tg_again_request *from)
     }
     memset(q, 0, sizeof(*q));
     q->event = from->event;
+    q->exception = from->exception;
     q->why = (int)from->why;
     q->done = from->done;
     q->arg = from->arg;
@@ -404,6 +405,19 @@ static int write_edit(const struct tg_write *w, const struct judged *j, struct t
     return tg_error_set(err, "intake: no memory to keep an edit");
 }
 
+/* One act on an event in a batch: what the second one reads is not on disk yet. 0, or 1: later. */
+static int see_event(struct tg_intake *i, int64_t event)
+{
+    unsigned char key[TG_POSTING_KEY_BYTES] = "an event";
+
+    memcpy(key + sizeof(key) - sizeof(event), &event, sizeof(event));
+    if (tg_seen_has(&i->seen, key)) {
+        return 1;
+    }
+    tg_seen_add(&i->seen, key);
+    return 0;
+}
+
 /* Exceptions of an event that had no object. */
 static int close_own(const struct tg_write *w, const struct judged *j, struct tg_error *err)
 {
@@ -439,6 +453,9 @@ static int write_outcome(struct tg_intake *i, struct judged *j, struct tg_error 
     w.sent_ms = tg_restoring_sent_again_ms(i, j->q->event);
     w.judged_object = j->stored.object;
     w.close_as = close_as(j->q->why);
+    w.actor = j->q->actor;
+    w.reason = j->q->reason;
+    w.outcome = j->q->state;
     w.event_accepted = j->stored.object == 0 && j->v.plan.event_state == TG_EVENT_ACCEPTED;
     w.object_out = &object;
     if (write_edit(&w, j, err) != 0 || (j->stored.object == 0 && close_own(&w, j, err) != 0) ||
@@ -450,13 +467,53 @@ static int write_outcome(struct tg_intake *i, struct judged *j, struct tg_error 
     return 0;
 }
 
+static bool on_ending(void *arg, const struct tg_row_exception *row)
+{
+    struct request *q = arg;
+
+    if ((row->state == TG_EXCEPTION_OPEN || row->state == TG_EXCEPTION_ASSIGNED) &&
+        row->event == q->event && row->posting == 0) {
+        q->object = row->object;
+        q->result = TG_AGAIN_DONE;
+    }
+    return false;
+}
+
+/* The row alone: what it is about stays as it is. Corrections of it come as ever. */
+static int discard(struct tg_intake *i, struct request *q, struct tg_error *err)
+{
+    const struct tg_row_act act = {.exception = q->exception,
+                                   .state = TG_EXCEPTION_DISCARDED,
+                                   .actor = q->actor,
+                                   .reason = q->reason,
+                                   .outcome = "closed"};
+
+    q->result = TG_AGAIN_REFUSED;
+    if (tg_reader_exception(i->reader, q->exception, on_ending, q, err) < 0) {
+        return -1;
+    }
+    if (q->result == TG_AGAIN_REFUSED) {
+        return refuse(q, "it is closed already");
+    }
+    return tg_batch_act(i->batch, &act) == 0
+               ? 0
+               : tg_error_set(err, "intake: no memory to end an exception");
+}
+
 /* 0: q->result is set, and perhaps rows are in the batch; 1: later; -1. */
 static int judge_one(struct tg_intake *i, struct judged *j, struct tg_error *err)
 {
     struct request *q = j->q;
     const char *why;
-    int rc = tg_stored_read(i->reader, q->event, q->body, &j->stored, err);
+    int rc;
 
+    if (see_event(i, q->event) != 0) {
+        return 1;
+    }
+    if (q->why == (int)TG_AGAIN_DISCARD) {
+        return discard(i, q, err);
+    }
+    rc = tg_stored_read(i->reader, q->event, q->body, &j->stored, err);
     if (rc < 0) {
         return -1;
     }

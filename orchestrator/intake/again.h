@@ -6,8 +6,8 @@
  * as it came. If something else comes out, the object's row is SUPERSEDED, its exceptions close,
  * and a new row of the same version takes its place, all in one commit, with an audit row that
  * names the actor. If the same comes out (held for the same name, the same exception code), nothing
- * is written. An edit is kept beside the event; from then on the event is judged by its newest
- * edit.
+ * is written. What a person ends so says who, and why (tg_batch_act). An edit is kept beside the
+ * event; from then on the event is judged by its newest edit.
  *
  * Ownership: requests are copied; the texts of an answer are valid inside the callback only.
  */
@@ -19,7 +19,8 @@
 enum tg_again_why {
     TG_AGAIN_RELEASE, /* what it waits for may be there: a version that is held */
     TG_AGAIN_REPLAY,  /* a person: rules or master data were corrected */
-    TG_AGAIN_EDIT     /* a person: .body in place of what the source sent */
+    TG_AGAIN_EDIT,    /* a person: .body in place of what the source sent */
+    TG_AGAIN_DISCARD  /* a person: .exception ends, nothing is judged, what it is about stays */
 };
 
 enum tg_again_result {
@@ -41,6 +42,7 @@ typedef void (*tg_again_done)(void *arg, const struct tg_again_answer *answer);
 struct tg_again_request {
     int64_t event; /* events.id */
     enum tg_again_why why;
+    int64_t exception;  /* DISCARD: which */
     struct tg_str body; /* EDIT: the whole event, at most TG_BODY_MAX_BYTES */
     const char *actor;  /* a token's client, or cli:USER */
     const char *reason; /* for the audit; NULL: none */

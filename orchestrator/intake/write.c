@@ -222,6 +222,19 @@ static bool ends(const struct tg_plan *p, int64_t object)
     return false;
 }
 
+/* A person ended it. */
+static int close_by_person(const struct tg_write *w, const struct tg_known_exception *x,
+                           enum tg_exception_state state, struct tg_error *err)
+{
+    const struct tg_row_act act = {.exception = x->id,
+                                   .state = state,
+                                   .actor = w->actor,
+                                   .reason = w->reason,
+                                   .outcome = w->outcome};
+
+    return tg_batch_act(w->batch, &act) == 0 ? 0 : no_memory(err);
+}
+
 int tg_write_close(const struct tg_write *w, const struct tg_known_exception *x,
                    enum tg_exception_state state, struct tg_error *err)
 {
@@ -236,6 +249,9 @@ int tg_write_close(const struct tg_write *w, const struct tg_known_exception *x,
                                          .opened_ms = x->opened_ms,
                                          .closed_ms = w->now_ms};
 
+    if (state == TG_EXCEPTION_REPLAYED || state == TG_EXCEPTION_EDITED) {
+        return close_by_person(w, x, state, err);
+    }
     return tg_batch_exception(w->batch, &row) == 0 ? 0 : no_memory(err);
 }
 

@@ -25,6 +25,8 @@ struct tg_write {
     bool event_accepted;              /* it was refused before, and is an object now */
     int64_t judged_object;            /* its object before; 0: none */
     enum tg_exception_state close_as; /* how the exceptions of that one end */
+    const char *actor, *reason;       /* REPLAYED, EDITED: who ends them, and why */
+    const char *outcome;              /* likewise: what came of it */
     int64_t *object_out;              /* gets the id of the new object row; NULL: nobody asks */
     int64_t sent_ms; /* > 0: the postings may have been sent since then, so they begin in doubt */
     /* After a restore: so may the reversals of postings up to this id, since that time. */

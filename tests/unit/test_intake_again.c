@@ -418,6 +418,63 @@ static void an_edit_outlives_a_hold(void **state)
     check(g);
 }
 
+/* Two people at once: one act on an event in a commit, the second one sees what the first did. */
+static void two_edits_at_once(void **state)
+{
+    struct rig *g = *state;
+    struct tg_again_request r = {
+        .event = 1, .why = TG_AGAIN_EDIT, .body = tg_str_of("{\"x"), .actor = "cli:ada"};
+
+    (void)add_refused(g, 1, "{\"broken", "event_undecodable");
+    start(g);
+    r.done = on_answer;
+    r.arg = g;
+    assert_int_equal(tg_again_submit(g->intake, &r), 0);
+    assert_int_equal(tg_again_submit(g->intake, &r), 0);
+    for (int i = 0; i < ROUNDS_MAX && g->answers < 2; i++) {
+        (void)uv_run(&g->loop, UV_RUN_ONCE);
+    }
+    assert_int_equal(g->answers, 2);
+    assert_int_equal(jt_sql_int(g->journal, "SELECT count(*) FROM edits"), 2);
+    assert_int_equal(jt_sql_int(g->journal, "SELECT count(*) FROM exceptions WHERE state = 3 AND "
+                                            "closed_by = 'cli:ada'"),
+                     2);
+    stop(g);
+    check(g);
+}
+
+static void a_discard_ends_the_exception_alone(void **state)
+{
+    struct rig *g = *state;
+    char body[1024];
+    struct tg_again_request r = {.why = TG_AGAIN_DISCARD,
+                                 .exception = 1,
+                                 .actor = "cli:ada",
+                                 .reason = "a test entry",
+                                 .done = on_answer};
+
+    body_of(body, sizeof(body), "TE-1", 1, "W-404");
+    r.event = add(g, 1, body, TG_VERSION_EXCEPTION, "worker_unknown");
+    start(g);
+    r.arg = g;
+    for (unsigned n = 1; n <= 2; n++) {
+        assert_int_equal(tg_again_submit(g->intake, &r), 0);
+        for (int i = 0; i < ROUNDS_MAX && g->answers < n; i++) {
+            (void)uv_run(&g->loop, UV_RUN_ONCE);
+        }
+        assert_int_equal(g->result, n == 1 ? TG_AGAIN_DONE : TG_AGAIN_REFUSED);
+    }
+    assert_int_equal(jt_sql_int(g->journal, "SELECT count(*) FROM exceptions WHERE state = 4 AND "
+                                            "closed_by = 'cli:ada' AND reason = 'a test entry'"),
+                     1);
+    assert_int_equal(jt_sql_int(g->journal, "SELECT state FROM objects"), TG_VERSION_EXCEPTION);
+    assert_int_equal(jt_sql_int(g->journal, "SELECT count(*) FROM audit WHERE actor = 'cli:ada' "
+                                            "AND action = 'exception.discarded'"),
+                     1);
+    stop(g);
+    check(g);
+}
+
 static void what_an_edit_may_not_change(void **state)
 {
     struct rig *g = *state;
@@ -564,6 +621,8 @@ int main(void)
         T(a_replay_that_changes_nothing_writes_nothing),
         T(an_edit_is_kept_beside_the_event),
         T(an_edit_outlives_a_hold),
+        T(two_edits_at_once),
+        T(a_discard_ends_the_exception_alone),
         T(what_an_edit_may_not_change),
         T(an_event_that_was_no_object_becomes_one),
         T(names_arrive_one_by_one),
