@@ -210,26 +210,34 @@ static void event_row(sqlite3_stmt *s, struct tg_row_event *e)
     tg_column_key(s, 20, e->identity);
 }
 
+/* The event that a statement with bound values finds. */
+static int one_event(struct tg_reader *r, struct tg_bind *b, tg_event_fn fn, void *arg,
+                     struct tg_error *err)
+{
+    sqlite3_stmt *s = b->statement;
+    struct tg_row_event row;
+    int result = b->result == SQLITE_OK ? sqlite3_step(s) : b->result;
+
+    if (result == SQLITE_ROW) {
+        event_row(s, &row);
+        (void)fn(arg, &row, sqlite3_column_int64(s, 17));
+    }
+    return tg_reader_finish(r, s, result, result == SQLITE_ROW, true, "an event", err);
+}
+
 int tg_reader_event(struct tg_reader *r, const char *event_id, tg_event_fn fn, void *arg,
                     struct tg_error *err)
 {
     sqlite3_stmt *s = tg_reader_statement(
         r, TG_READ_EVENT, "SELECT " EVENT_COLUMNS " FROM events WHERE event_id = ?1", err);
     struct tg_bind b;
-    struct tg_row_event row;
-    int result;
 
     if (s == NULL) {
         return -1;
     }
     b = tg_bind_begin(s);
     tg_bind_text(&b, event_id);
-    result = b.result == SQLITE_OK ? sqlite3_step(s) : b.result;
-    if (result == SQLITE_ROW) {
-        event_row(s, &row);
-        (void)fn(arg, &row, sqlite3_column_int64(s, 17));
-    }
-    return tg_reader_finish(r, s, result, result == SQLITE_ROW, true, "an event", err);
+    return one_event(r, &b, fn, arg, err);
 }
 
 int tg_reader_event_row(struct tg_reader *r, int64_t event, tg_event_fn fn, void *arg,
@@ -238,20 +246,13 @@ int tg_reader_event_row(struct tg_reader *r, int64_t event, tg_event_fn fn, void
     sqlite3_stmt *s = tg_reader_statement(
         r, TG_READ_EVENT_ROW, "SELECT " EVENT_COLUMNS " FROM events WHERE id = ?1", err);
     struct tg_bind b;
-    struct tg_row_event row;
-    int result;
 
     if (s == NULL) {
         return -1;
     }
     b = tg_bind_begin(s);
     tg_bind_i64(&b, event);
-    result = b.result == SQLITE_OK ? sqlite3_step(s) : b.result;
-    if (result == SQLITE_ROW) {
-        event_row(s, &row);
-        (void)fn(arg, &row, sqlite3_column_int64(s, 17));
-    }
-    return tg_reader_finish(r, s, result, result == SQLITE_ROW, true, "an event", err);
+    return one_event(r, &b, fn, arg, err);
 }
 
 int tg_reader_identity(struct tg_reader *r, const unsigned char identity[TG_POSTING_KEY_BYTES],
