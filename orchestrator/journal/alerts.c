@@ -117,8 +117,9 @@ int tg_reader_oldest_of_each(struct tg_reader *r, tg_oldest_fn fn, void *arg, st
         r, TG_READ_OLDEST_OF_EACH,
         "SELECT d.name, p.id, e.journalled_ms FROM destinations d "
         "CROSS JOIN postings p ON p.id = (SELECT min(q.id) FROM postings q INDEXED BY "
-        "postings_open WHERE q.destination = d.id AND q.state IN (2, 3, 4, 5)) "
-        "CROSS JOIN objects o ON o.id = p.object CROSS JOIN events e ON e.id = o.event",
+        "postings_open WHERE q.destination = d.id AND " TG_STATE_OPEN(
+            "q.") ") "
+                  "CROSS JOIN objects o ON o.id = p.object CROSS JOIN events e ON e.id = o.event",
         err);
     int result;
 

@@ -93,7 +93,7 @@ static const char *const questions[] = {
     "WHERE r.reverses IS NOT NULL AND r.state = 6 AND p.state <> 10",
     "SELECT 'posting ' || r.id || ' is on its way and the posting ' || p.id || ' it reverses is "
     "not posted' FROM postings r INDEXED BY postings_reverses JOIN postings p ON p.id = r.reverses "
-    "WHERE r.reverses IS NOT NULL AND r.state IN (2, 3, 4, 5) AND p.state <> 6",
+    "WHERE r.reverses IS NOT NULL AND " TG_STATE_OPEN("r.") " AND p.state <> 6",
     "SELECT 'posting ' || reverses || ' has ' || count(*) || ' reversals' "
     "FROM postings INDEXED BY postings_reverses WHERE reverses IS NOT NULL AND state <> 8 "
     "GROUP BY reverses HAVING count(*) > 1",
@@ -119,8 +119,8 @@ static const char *const questions[] = {
     "CROSS JOIN objects mo ON mo.id = m.object "
     "CROSS JOIN objects o INDEXED BY objects_key ON o.key = mo.key AND o.version < mo.version "
     "CROSS JOIN postings p INDEXED BY postings_object ON p.object = o.id "
-    "WHERE m.state IN (2, 3, 4, 5) AND p.destination = m.destination "
-    "AND p.state NOT IN (6, 8, 10)",
+    "WHERE " TG_STATE_OPEN("m.") " AND p.destination = m.destination "
+                                 "AND p.state NOT IN (6, 8, 10)",
 
     /* control totals, both ways; what was reversed stays in them, beside its reversal */
     "WITH s AS MATERIALIZED (SELECT destination AS d, kind AS k, period AS p, count(*) AS c, "

@@ -7,7 +7,7 @@ int tg_reader_destinations(struct tg_reader *r, tg_destination_fn fn, void *arg,
     sqlite3_stmt *s = tg_reader_statement(
         r, TG_READ_DESTINATIONS,
         "SELECT d.name, (SELECT count(*) FROM postings p INDEXED BY postings_open "
-        "WHERE p.destination = d.id AND p.state IN (2, 3, 4, 5)) FROM destinations d ORDER BY d.id",
+        "WHERE p.destination = d.id AND " TG_STATE_OPEN("p.") ") FROM destinations d ORDER BY d.id",
         err);
     int result;
 
@@ -64,7 +64,7 @@ int tg_reader_open_count(struct tg_reader *r, uint32_t destination, uint64_t *co
 {
     sqlite3_stmt *s = tg_reader_statement(r, TG_READ_OPEN_COUNT,
                                           "SELECT count(*) FROM postings INDEXED BY postings_open "
-                                          "WHERE destination = ?1 AND state IN (2, 3, 4, 5)",
+                                          "WHERE destination = ?1 AND " TG_STATE_OPEN(""),
                                           err);
     struct tg_bind b;
     int result;
@@ -88,7 +88,7 @@ int tg_reader_oldest_open(struct tg_reader *r, uint32_t destination, int64_t *jo
                             "SELECT e.journalled_ms FROM postings p INDEXED BY postings_open "
                             "CROSS JOIN objects o ON o.id = p.object "
                             "CROSS JOIN events e ON e.id = o.event WHERE p.destination = ?1 "
-                            "AND p.state IN (2, 3, 4, 5) ORDER BY p.id LIMIT 1",
+                            "AND " TG_STATE_OPEN("p.") " ORDER BY p.id LIMIT 1",
                             err);
     struct tg_bind b;
     int result;

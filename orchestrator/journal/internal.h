@@ -134,6 +134,14 @@ int tg_batch_destination(struct tg_batch *b, uint32_t index, const char *name);
 /* Frees operations and strings; the result stays. */
 void tg_batch_shed(struct tg_batch *b);
 
+/*
+ * The states of the partial indexes postings_open and postings_aside, as migrate.c has them; p: ""
+ * or the table's name and a dot. Written without a list of more than two values: SQLite would fill
+ * a temporary table with it at each change of a row.
+ */
+#define TG_STATE_OPEN(p) p "state BETWEEN 2 AND 5"
+#define TG_STATE_ASIDE(p) "(" p "state < 2 OR " p "state IN (7, 9))"
+
 /* ---- store: the writer's connection ---- */
 
 #define TG_STORE_STATEMENTS(X)                                                                     \

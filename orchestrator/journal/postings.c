@@ -109,7 +109,7 @@ int tg_reader_open_postings(struct tg_reader *r, uint32_t destination, int64_t a
     sqlite3_stmt *s = tg_reader_statement(
         r, TG_READ_OPEN_POSTINGS,
         SELECT("INDEXED BY postings_open") "WHERE p.destination = ?1 AND p.id > ?2 "
-                                           "AND p.state IN (2, 3, 4, 5) ORDER BY p.id LIMIT ?3",
+                                           "AND " TG_STATE_OPEN("p.") " ORDER BY p.id LIMIT ?3",
         err);
     struct tg_bind b;
 
@@ -129,7 +129,7 @@ int tg_reader_aside_postings(struct tg_reader *r, uint32_t destination, int64_t 
     sqlite3_stmt *s = tg_reader_statement(
         r, TG_READ_ASIDE_POSTINGS,
         SELECT("INDEXED BY postings_aside") "WHERE p.destination = ?1 AND p.id > ?2 "
-                                            "AND p.state IN (0, 1, 7, 9) ORDER BY p.id LIMIT ?3",
+                                            "AND " TG_STATE_ASIDE("p.") " ORDER BY p.id LIMIT ?3",
         err);
     struct tg_bind b;
 

@@ -69,7 +69,7 @@ static int states_of(struct tg_reader *r, sqlite3_stmt *s, uint32_t destination,
 
 #define STATES(index, states)                                                                      \
     "SELECT state, count(*), min(id) FROM (SELECT state, id FROM postings INDEXED BY " index       \
-    " WHERE destination = ?1 AND state IN " states " ORDER BY id LIMIT ?2) GROUP BY state"
+    " WHERE destination = ?1 AND " states " ORDER BY id LIMIT ?2) GROUP BY state"
 
 int tg_reader_open_states(struct tg_reader *r, uint32_t destination, tg_state_count_fn fn,
                           void *arg, bool *more, struct tg_error *err)
@@ -77,14 +77,14 @@ int tg_reader_open_states(struct tg_reader *r, uint32_t destination, tg_state_co
     *more = false;
     if (states_of(r,
                   tg_reader_statement(r, TG_READ_STATES_OPEN,
-                                      STATES("postings_open", "(2, 3, 4, 5)"), err),
+                                      STATES("postings_open", TG_STATE_OPEN("")), err),
                   destination, fn, arg, more, err) != 0) {
         return -1;
     }
-    return states_of(
-        r,
-        tg_reader_statement(r, TG_READ_STATES_ASIDE, STATES("postings_aside", "(0, 1, 7, 9)"), err),
-        destination, fn, arg, more, err);
+    return states_of(r,
+                     tg_reader_statement(r, TG_READ_STATES_ASIDE,
+                                         STATES("postings_aside", TG_STATE_ASIDE("")), err),
+                     destination, fn, arg, more, err);
 }
 
 int tg_reader_held_count(struct tg_reader *r, const char *tenant, uint64_t *count, int64_t *oldest,
