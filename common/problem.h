@@ -28,6 +28,7 @@
     X(MEDIA_TYPE, "media_type", 415, "This media type is not taken here")                          \
     X(METHOD_NOT_ALLOWED, "method_not_allowed", 405, "This method is not taken here")              \
     X(NOT_FOUND, "not_found", 404, "There is no such thing")                                       \
+    X(CONFLICT, "conflict", 409, "This cannot be done as things are")                              \
     X(BACKLOG, "backlog", 503, "The backlog is too long, try again later")                         \
     X(REDIS_UNAVAILABLE, "redis_unavailable", 503, "The event could not be made durable in time")  \
     X(UNAVAILABLE, "unavailable", 503, "The service cannot answer now")                            \

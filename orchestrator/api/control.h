@@ -21,7 +21,14 @@
 enum tg_control_kind {
     TG_CONTROL_DESTINATIONS, /* list: result {"destinations": [...]} */
     TG_CONTROL_PAUSE,        /* .name, .reason */
-    TG_CONTROL_RESUME        /* .name, .reason */
+    TG_CONTROL_RESUME,       /* .name, .reason */
+    /* of exception .id; .reason, and what else is in .body, checked: result {changed, made,
+       message} */
+    TG_CONTROL_ASSIGN,
+    TG_CONTROL_REPLAY,
+    TG_CONTROL_RESOLVE,
+    TG_CONTROL_DISCARD,
+    TG_CONTROL_EDIT
 };
 
 struct tg_control {
@@ -30,6 +37,7 @@ struct tg_control {
     char tenant[TG_TENANT_MAX_BYTES + 1];
     char actor[TG_CLIENT_MAX_BYTES + 1]; /* a token's client, or cli:USER */
     char name[TG_SOURCE_NAME_MAX_BYTES + 1];
+    int64_t id;
     char reason[TG_REASON_MAX_BYTES + 1];
     json_t *body; /* what the request carried; NULL: nothing. Freed with the control */
 

@@ -55,6 +55,16 @@ void tg_api_ops_exceptions(struct tg_api_context *ctx, const struct tg_api_reque
                            struct tg_reply *out);
 void tg_api_ops_exception(struct tg_api_context *ctx, const struct tg_api_request *rq,
                           struct tg_reply *out);
+void tg_api_ops_assign(struct tg_api_context *ctx, const struct tg_api_request *rq,
+                       struct tg_reply *out);
+void tg_api_ops_replay(struct tg_api_context *ctx, const struct tg_api_request *rq,
+                       struct tg_reply *out);
+void tg_api_ops_resolve(struct tg_api_context *ctx, const struct tg_api_request *rq,
+                        struct tg_reply *out);
+void tg_api_ops_discard(struct tg_api_context *ctx, const struct tg_api_request *rq,
+                        struct tg_reply *out);
+void tg_api_ops_edit(struct tg_api_context *ctx, const struct tg_api_request *rq,
+                     struct tg_reply *out);
 void tg_api_ops_postings(struct tg_api_context *ctx, const struct tg_api_request *rq,
                          struct tg_reply *out);
 void tg_api_ops_posting(struct tg_api_context *ctx, const struct tg_api_request *rq,

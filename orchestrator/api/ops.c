@@ -4,8 +4,7 @@
  */
 #include <string.h>
 
-#include "api/control.h"
-#include "api/handlers.h"
+#include "api/ops_call.h"
 #include "common/codec.h"
 #include "common/log.h"
 #include "common/scope.h"
@@ -24,8 +23,8 @@ bool tg_api_may(const struct tg_api_request *rq, const char *scope, struct tg_re
     return false;
 }
 
-static struct tg_control *new_control(const struct tg_api_request *rq, enum tg_control_kind kind,
-                                      struct tg_reply *out)
+struct tg_control *tg_ops_control(const struct tg_api_request *rq, enum tg_control_kind kind,
+                                  struct tg_reply *out)
 {
     struct tg_control *c = tg_control_new(kind);
 
@@ -44,17 +43,15 @@ static struct tg_control *new_control(const struct tg_api_request *rq, enum tg_c
     return c;
 }
 
-/* Takes the control. */
-static void call(struct tg_api_context *ctx, const struct tg_api_request *rq, struct tg_control *c,
+bool tg_ops_call(struct tg_api_context *ctx, const struct tg_api_request *rq, struct tg_control *c,
                  struct tg_reply *out)
 {
     switch (tg_control_call(ctx->options->controls, c, TG_CONTROL_WAIT_MS)) {
     case TG_CONTROL_ANSWERED:
-        if (c->refused) {
-            tg_reply_problem(out, c->problem, rq->correlation_id, "%s", c->detail);
-        } else {
-            tg_reply_json(out, 200, json_incref(c->result), rq->correlation_id);
+        if (!c->refused) {
+            return true;
         }
+        tg_reply_problem(out, c->problem, rq->correlation_id, "%s", c->detail);
         break;
     case TG_CONTROL_BUSY:
         tg_reply_problem(
@@ -68,7 +65,7 @@ static void call(struct tg_api_context *ctx, const struct tg_api_request *rq, st
                          TG_CONTROL_WAIT_MS / 1000);
         break;
     }
-    tg_control_drop(c);
+    return false;
 }
 
 /* ---- destinations ---- */
@@ -127,7 +124,7 @@ void tg_api_ops_destinations(struct tg_api_context *ctx, const struct tg_api_req
                              struct tg_reply *out)
 {
     struct tg_control *c = tg_api_may(rq, TG_API_READ_SCOPE, out)
-                               ? new_control(rq, TG_CONTROL_DESTINATIONS, out)
+                               ? tg_ops_control(rq, TG_CONTROL_DESTINATIONS, out)
                                : NULL;
 
     if (c == NULL) {
@@ -178,7 +175,7 @@ static void change_destination(struct tg_api_context *ctx, const struct tg_api_r
                                enum tg_control_kind kind, struct tg_reply *out)
 {
     struct tg_control *c =
-        tg_api_may(rq, TG_API_WRITE_SCOPE, out) ? new_control(rq, kind, out) : NULL;
+        tg_api_may(rq, TG_API_WRITE_SCOPE, out) ? tg_ops_control(rq, kind, out) : NULL;
 
     if (c == NULL) {
         return;
@@ -189,11 +186,10 @@ static void change_destination(struct tg_api_context *ctx, const struct tg_api_r
         tg_control_drop(c);
         return;
     }
-    if (!read_reason(rq, c, out)) {
-        tg_control_drop(c);
-        return;
+    if (read_reason(rq, c, out) && tg_ops_call(ctx, rq, c, out)) {
+        tg_reply_json(out, 200, json_incref(c->result), rq->correlation_id);
     }
-    call(ctx, rq, c, out);
+    tg_control_drop(c);
 }
 
 void tg_api_ops_pause(struct tg_api_context *ctx, const struct tg_api_request *rq,

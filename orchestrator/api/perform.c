@@ -141,6 +141,13 @@ void tg_perform(void *arg, struct tg_control *c)
         }
         change(p, d, c);
         return;
+    case TG_CONTROL_ASSIGN:
+    case TG_CONTROL_REPLAY:
+    case TG_CONTROL_RESOLVE:
+    case TG_CONTROL_DISCARD:
+    case TG_CONTROL_EDIT:
+        tg_perform_exception(p, c);
+        return;
     }
     tg_control_refuse(c, TG_PROBLEM_INTERNAL, "this command is not known");
 }

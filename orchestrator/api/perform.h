@@ -9,13 +9,18 @@
 
 #include "api/control.h"
 #include "dispatch/dispatch.h"
+#include "intake/intake.h"
 
 struct tg_performer {
     const struct tg_config *config;
     struct tg_dispatch *dispatch;
+    struct tg_intake *intake;
 };
 
 /* For tg_controls_new; arg: a struct tg_performer. */
 void tg_perform(void *arg, struct tg_control *c);
+
+/* The part of it that is about exceptions (perform_exception.c). */
+void tg_perform_exception(const struct tg_performer *p, struct tg_control *c);
 
 #endif

@@ -24,10 +24,17 @@ static const struct tg_command commands[] = {
      "events show [-c FILE] [--tenant TENANT] [--json] ID\n"
      "events show --object KIND/ID [-c FILE] [--tenant TENANT] [--source SOURCE] [--json]\n",
      tg_cmd_events},
-    {"exceptions", "list and show open items that need a person",
+    {"exceptions", "list and show open items that need a person, and do something about them",
      "exceptions list [-c FILE] [--tenant TENANT] [--json]\n"
      "           [--state open|assigned|replayed|edited|discarded|auto_closed|resolved]\n"
-     "exceptions show [-c FILE] [--tenant TENANT] [--json] ID\n",
+     "exceptions show [-c FILE] [--tenant TENANT] [--json] ID\n"
+     "exceptions assign [-c FILE] [--tenant TENANT] [--reason TEXT] [--json] --to NAME ID\n"
+     "exceptions replay [-c FILE] [--tenant TENANT] [--reason TEXT] [--json] ID\n"
+     "exceptions resolve [-c FILE] [--tenant TENANT] [--reason TEXT] [--json]\n"
+     "           --outcome posted|absent [--reference REF] ID\n"
+     "exceptions discard [-c FILE] [--tenant TENANT] [--json] --reason TEXT ID\n"
+     "exceptions edit [-c FILE] [--tenant TENANT] [--reason TEXT] [--json] [--file FILE]\n"
+     "           [--period PERIOD] ID\n",
      tg_cmd_exceptions},
     {"destinations", "what the running process says of its destinations; hold or release one",
      "destinations list [-c FILE] [--tenant TENANT] [--json]\n"

@@ -1,8 +1,7 @@
 /*
  * exceptions.c: `tallygate exceptions list|show`: open items that need a person, read from the
- * journal beside a running `serve`; nothing is changed.
+ * journal beside a running `serve`; nothing is changed. The verbs are exceptions_verbs.c's.
  */
-#include <getopt.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -12,6 +11,8 @@
 #include "api/rows.h"
 #include "cmd/cmd.h"
 #include "cmd/config.h"
+#include "cmd/exceptions_verbs.h"
+#include "cmd/options.h"
 #include "cmd/out.h"
 #include "common/codec.h"
 #include "journal/journal.h"
@@ -57,12 +58,13 @@ static bool on_row(void *arg, const struct tg_row_exception *row)
         return !v->failed;
     }
     if (v->count == 1) {
-        printf("%-8s %-24s %-12s %-24s %-12s %-9s %s\n", "ID", "OPENED", "TENANT", "CODE", "OWNER",
-               "STATE", "SUBJECT");
+        printf("%-8s %-24s %-12s %-24s %-12s %-9s %-12s %s\n", "ID", "OPENED", "TENANT", "CODE",
+               "OWNER", "STATE", "ASSIGNEE", "SUBJECT");
     }
     time_text(row->opened_ms, opened);
-    printf("%-8" PRId64 " %-24s %-12s %-24s %-12s %-9s %s\n", row->id, opened, row->tenant,
-           row->code, row->owner, tg_exception_state_name(row->state), row->subject);
+    printf("%-8" PRId64 " %-24s %-12s %-24s %-12s %-9s %-12s %s\n", row->id, opened, row->tenant,
+           row->code, row->owner, tg_exception_state_name(row->state),
+           row->assignee[0] != '\0' ? row->assignee : "-", row->subject);
     return true;
 }
 
@@ -134,8 +136,9 @@ static bool on_one(void *arg, const struct tg_row_exception *row)
 
 static void print_one(const json_t *row)
 {
-    static const char *const names[] = {"tenant",  "subject", "code",      "title",    "owner",
-                                        "runbook", "state",   "opened_at", "closed_at"};
+    static const char *const names[] = {
+        "tenant",   "subject",   "code",      "title",     "owner",   "runbook", "state",
+        "assignee", "opened_at", "closed_at", "closed_by", "outcome", "reason"};
     char *detail = json_dumps(json_object_get(row, "detail"), JSON_INDENT(2) | JSON_ENCODE_ANY);
 
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -193,46 +196,34 @@ static int parse_state(const char *text, int *out)
         text);
 }
 
-static int parse(int argc, char **argv, bool is_show, struct options *o)
+/* Whether to go on; if not, *rc is the exit code. */
+static bool parse(int argc, char **argv, bool is_show, struct options *o, int *rc)
 {
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'},
-        {"tenant", required_argument, NULL, 't'},
-        {"state", required_argument, NULL, 's'},
-        {"json", no_argument, NULL, 'j'},
-        {NULL, 0, NULL, 0},
-    };
-    int c;
+    const char *state = NULL;
+    const struct tg_cmd_option options[] = {{"config", &o->config, NULL},
+                                            {"tenant", &o->tenant, NULL},
+                                            {"state", &state, NULL},
+                                            {"json", NULL, &o->json},
+                                            {0}};
+    int first = tg_cmd_options(COMMAND, argc, argv, options, rc);
 
-    tg_cmd_getopt_reset();
-    while ((c = getopt_long(argc, argv, "c:", options, NULL)) != -1) {
-        switch (c) {
-        case 'c':
-            o->config = optarg;
-            break;
-        case 't':
-            o->tenant = optarg;
-            break;
-        case 's':
-            if (parse_state(optarg, &o->state) != TG_EXIT_OK) {
-                return TG_EXIT_USAGE;
-            }
-            break;
-        case 'j':
-            o->json = true;
-            break;
-        default:
-            return tg_cmd_usage_error(COMMAND, "`%s` is not understood", argv[optind - 1]);
+    if (first < 0) {
+        return false;
+    }
+    if (state != NULL) {
+        *rc = parse_state(state, &o->state);
+        if (*rc != TG_EXIT_OK) {
+            return false;
         }
     }
     if (is_show) {
-        if (optind + 1 != argc || !tg_str_to_i64(tg_str_of(argv[optind]), &o->id)) {
-            return tg_cmd_usage_error(COMMAND, "show takes one ID, the number of `list`");
+        if (first >= argc || !tg_str_to_i64(tg_str_of(argv[first]), &o->id)) {
+            *rc = tg_cmd_usage_error(COMMAND, "show takes one ID, the number of `list`");
+            return false;
         }
-        return TG_EXIT_OK;
+        first++;
     }
-    return optind < argc ? tg_cmd_usage_error(COMMAND, "`%s` is not understood", argv[optind])
-                         : TG_EXIT_OK;
+    return tg_cmd_no_more(COMMAND, argc, argv, first, rc);
 }
 
 static int run(const struct options *o, bool is_show)
@@ -263,15 +254,18 @@ int tg_cmd_exceptions(int argc, char **argv)
     int rc;
 
     if (argc < 2) {
-        return tg_cmd_usage_error(COMMAND, "say `list` or `show`");
+        return tg_cmd_usage_error(
+            COMMAND, "say `list`, `show`, `assign`, `replay`, `resolve`, `discard` or `edit`");
     }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
-        return tg_cmd_help(COMMAND);
+    if (tg_cmd_exceptions_is_verb(argv[1])) {
+        return tg_cmd_exceptions_verb(argc - 1, argv + 1);
     }
     is_show = strcmp(argv[1], "show") == 0;
     if (!is_show && strcmp(argv[1], "list") != 0) {
-        return tg_cmd_usage_error(COMMAND, "there is no `%s`; accepted: list, show", argv[1]);
+        return tg_cmd_usage_error(
+            COMMAND,
+            "there is no `%s`; accepted: list, show, assign, replay, resolve, discard, edit",
+            argv[1]);
     }
-    rc = parse(argc - 1, argv + 1, is_show, &o);
-    return rc == TG_EXIT_OK ? run(&o, is_show) : rc;
+    return parse(argc - 1, argv + 1, is_show, &o, &rc) ? run(&o, is_show) : rc;
 }

@@ -481,7 +481,8 @@ static int open_api(struct serve *s, struct tg_error *err)
                                .catalogue = s->catalogue,
                                .shared = &s->shared};
 
-    s->performer = (struct tg_performer){.config = s->config, .dispatch = s->dispatch};
+    s->performer =
+        (struct tg_performer){.config = s->config, .dispatch = s->dispatch, .intake = s->intake};
     s->controls = tg_controls_new(&s->loop, tg_perform, &s->performer, err);
     if (s->controls == NULL) {
         return -1;
