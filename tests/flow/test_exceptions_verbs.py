@@ -2,6 +2,7 @@
 nobody knows, versions that wait, and a kill between any two steps. Nothing is ever in the ERP twice, nor lost."""
 import collections
 import json
+import signal
 import sqlite3
 import threading
 
@@ -187,7 +188,7 @@ def test_an_edit_posts_the_next_generation_once_across_a_kill(make_firm):
 def test_events_are_judged_again_edited_and_given_up(make_firm):
     firm = make_firm()
     numbers = [number() for _ in range(3)]
-    events = [hook(firm, firm.entry(n, worker="W-404")) for n in numbers]
+    events = [hook(firm, firm.entry(n, worker="W-404", project="P-101")) for n in numbers]
     by_subject = {x["subject"]: x for x in stack.wait_for(
         lambda: len(firm.exceptions()) == 3 and firm.exceptions(), 20, "three exceptions")}
     replayed, edited, dropped = (by_subject[f"TE-{n:06}@1"]["id"] for n in numbers)
@@ -195,13 +196,14 @@ def test_events_are_judged_again_edited_and_given_up(make_firm):
         answer = call(firm, c, replayed, "replay")
         assert answer.status_code == 200 and not answer.json()["changed"], answer.text
         assert answer.json()["state"] == "open" and "as before" in answer.json()["message"]
-        firm.master["workers"].append(dict(firm.master["workers"][0], id="W-404"))
+        firm.master["workers"].append(dict(firm.master["workers"][0], id="W-404", aliases={}))
+        firm.master["assignments"].append(dict(firm.master["assignments"][0], worker="W-404"))
         firm.write_master()
-        firm.orchestrator.reload()
-        answer = stack.wait_for(lambda: (a := call(firm, c, replayed, "replay").json())["changed"] and a, 20, "reloaded")
+        firm.orchestrator.process.send(signal.SIGHUP)
+        answer = stack.wait_for(lambda: (a := call(firm, c, replayed, "replay").json()).get("changed") and a, 20, "reloaded")
         assert answer["state"] == "replayed" and answer["closed_by"] == "ops-anna"
         body = {"specversion": "1.0", "id": "by-hand", "source": "urn:acme:psa",
-                "type": "com.tallygate.time_entry.approved.v1", "data": firm.entry(numbers[1], worker="W-002")}
+                "type": "com.tallygate.time_entry.approved.v1", "data": firm.entry(numbers[1], worker="W-001", project="P-101")}
         answer = call(firm, c, edited, "edit", {"content": body, "reason": "a typing error"})
         assert answer.status_code == 200 and answer.json()["state"] == "edited", answer.text
         assert call(firm, c, dropped, "resolve", {"outcome": "absent"}).status_code == 409
