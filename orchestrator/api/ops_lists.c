@@ -39,9 +39,13 @@ static bool exception_state(struct tg_ops_list *l, struct tg_str value, int *out
 void tg_api_ops_exceptions(struct tg_api_context *ctx, const struct tg_api_request *rq,
                            struct tg_reply *out)
 {
-    enum { STATE = TG_OPS_FILTERS, CODE, OWNER, ASSIGNEE, SUBJECT, SINCE, UNTIL };
-    static const char *const names[] = {"cursor",  "limit", "state", "code", "owner",
-                                        "subject", "since", "until", NULL};
+    enum { STATE = TG_OPS_FILTERS, CODE, OWNER, ASSIGNEE, SUBJECT, SINCE, UNTIL, FILTERS_END };
+    static const char *const names[FILTERS_END + 1] = {
+        [TG_OPS_CURSOR] = "cursor", [TG_OPS_LIMIT] = "limit",
+        [STATE] = "state",          [CODE] = "code",
+        [OWNER] = "owner",          [ASSIGNEE] = "assignee",
+        [SUBJECT] = "subject",      [SINCE] = "since",
+        [UNTIL] = "until"};
     struct tg_exception_query q = {0};
     struct tg_error err = {""};
     struct tg_ops_list l;
@@ -107,9 +111,11 @@ static bool on_audit(void *arg, const struct tg_audit_row *row)
 void tg_api_ops_audit(struct tg_api_context *ctx, const struct tg_api_request *rq,
                       struct tg_reply *out)
 {
-    enum { SUBJECT = TG_OPS_FILTERS, ACTION, ACTOR, SINCE, UNTIL };
-    static const char *const names[] = {"cursor", "limit", "subject", "action",
-                                        "actor",  "since", "until",   NULL};
+    enum { SUBJECT = TG_OPS_FILTERS, ACTION, ACTOR, SINCE, UNTIL, FILTERS_END };
+    static const char *const names[FILTERS_END + 1] = {
+        [TG_OPS_CURSOR] = "cursor", [TG_OPS_LIMIT] = "limit", [SUBJECT] = "subject",
+        [ACTION] = "action",        [ACTOR] = "actor",        [SINCE] = "since",
+        [UNTIL] = "until"};
     struct tg_audit_query q = {0};
     struct tg_error err = {""};
     struct tg_ops_list l;
@@ -164,8 +170,11 @@ static bool read_place(struct tg_ops_list *l, struct tg_reconcile_place *out)
 void tg_api_ops_reconciliation(struct tg_api_context *ctx, const struct tg_api_request *rq,
                                struct tg_reply *out)
 {
-    enum { PERIOD = TG_OPS_FILTERS, DESTINATION };
-    static const char *const names[] = {"cursor", "limit", "period", "destination", NULL};
+    enum { PERIOD = TG_OPS_FILTERS, DESTINATION, FILTERS_END };
+    static const char *const names[FILTERS_END + 1] = {[TG_OPS_CURSOR] = "cursor",
+                                                       [TG_OPS_LIMIT] = "limit",
+                                                       [PERIOD] = "period",
+                                                       [DESTINATION] = "destination"};
     struct tg_reconcile_query q = {0};
     struct tg_reconcile_place place;
     char next[TG_CURSOR_PLACE_MAX_BYTES + 1];

@@ -90,9 +90,12 @@ static bool posting_state(struct tg_ops_list *l, struct tg_str value, int *out)
 void tg_api_ops_postings(struct tg_api_context *ctx, const struct tg_api_request *rq,
                          struct tg_reply *out)
 {
-    enum { STATE = TG_OPS_FILTERS, DESTINATION, SUBJECT, PERIOD, SINCE, UNTIL };
-    static const char *const names[] = {"cursor", "limit", "state", "destination", "subject",
-                                        "period", "since", "until", NULL};
+    enum { STATE = TG_OPS_FILTERS, DESTINATION, SUBJECT, PERIOD, SINCE, UNTIL, FILTERS_END };
+    static const char *const names[FILTERS_END + 1] = {
+        [TG_OPS_CURSOR] = "cursor", [TG_OPS_LIMIT] = "limit",
+        [STATE] = "state",          [DESTINATION] = "destination",
+        [SUBJECT] = "subject",      [PERIOD] = "period",
+        [SINCE] = "since",          [UNTIL] = "until"};
     struct choices choices = {.count = 0};
     struct tg_posting_query q = {0};
     struct tg_error err = {""};

@@ -403,55 +403,28 @@ int tg_reader_list_postings(struct tg_reader *r, const struct tg_posting_query *
 
 /* ---- audit ---- */
 
-/* Whose thing a row is about, as "TENANT/..."; NULL for what is nobody's: the process, a gap. */
-#define ABOUT(kind) "CAST(substr(a.subject, length(" kind ") + 1) AS INTEGER)"
-#define AUDIT_SELECT(index)                                                                                                                                                                         \
-    "SELECT a.seq, a.at_ms, a.actor, a.action, a.subject, a.detail, a.prev, a.hash, "                                                                                                               \
-    "CASE substr(a.subject, 1, instr(a.subject, ' ')) "                                                                                                                                             \
-    "WHEN 'posting ' THEN (SELECT d.name FROM postings p JOIN destinations d "                                                                                                                      \
-    "ON d.id = p.destination WHERE p.id = " ABOUT(                                                                                                                                                  \
-        "'posting '") ") "                                                                                                                                                                          \
-                      "WHEN 'event ' THEN (SELECT tenant || '/' FROM events WHERE id = " ABOUT(                                                                                                     \
-                          "'event '") ") "                                                                                                                                                          \
-                                      "WHEN 'object ' THEN (SELECT tenant || '/' FROM objects "                                                                                                     \
-                                      "WHERE id = " ABOUT(                                                                                                                                          \
-                                          "'object '") ") "                                                                                                                                         \
-                                                       "WHEN 'exception ' THEN (SELECT tenant || "                                                                                                  \
-                                                       "'/' FROM exceptions "                                                                                                                       \
-                                                       "WHERE id = " ABOUT(                                                                                                                         \
-                                                           "'exception '") ") "                                                                                                                     \
-                                                                           "WHEN 'master ' THEN "                                                                                                   \
-                                                                           "(SELECT tenant || "                                                                                                     \
-                                                                           "'/' FROM master "                                                                                                       \
-                                                                           "WHERE id = " ABOUT(                                                                                                     \
-                                                                               "'master '") ") "                                                                                                    \
-                                                                                            "WHEN"                                                                                                  \
-                                                                                            " '"                                                                                                    \
-                                                                                            "dest"                                                                                                  \
-                                                                                            "inat"                                                                                                  \
-                                                                                            "ion "                                                                                                  \
-                                                                                            "' "                                                                                                    \
-                                                                                            "THEN"                                                                                                  \
-                                                                                            " ("                                                                                                    \
-                                                                                            "SELE"                                                                                                  \
-                                                                                            "CT "                                                                                                   \
-                                                                                            "name"                                                                                                  \
-                                                                                            " FRO"                                                                                                  \
-                                                                                            "M "                                                                                                    \
-                                                                                            "dest"                                                                                                  \
-                                                                                            "inat"                                                                                                  \
-                                                                                            "ions"                                                                                                  \
-                                                                                            " "                                                                                                     \
-                                                                                            "WHER"                                                                                                  \
-                                                                                            "E "                                                                                                    \
-                                                                                            "id "                                                                                                   \
-                                                                                            "="                                                                                                     \
-                                                                                            " " ABOUT(                                                                                              \
-                                                                                                "'destination '") ") "                                                                              \
-                                                                                                                  "WHEN '' THEN (SELECT tenant || '/' FROM events WHERE event_id = a.subject) END " \
-                                                                                                                  "FROM audit a " index                                                             \
-                                                                                                                  " "
-#define AUDIT_PLACE "a.seq < ?1 AND a.seq >= ?2 ORDER BY a.seq DESC LIMIT ?3"
+/*
+ * Whose thing a row is about, as "TENANT/..."; NULL for what is nobody's: the process, a gap. A
+ * subject is a word and a number ("posting 17"), or an event id.
+ */
+#define WHOSE                                                                                      \
+    "CASE substr(a.subject, 1, instr(a.subject, ' ')) "                                            \
+    "WHEN 'posting ' THEN (SELECT d.name FROM postings p JOIN destinations d "                     \
+    "ON d.id = p.destination WHERE p.id = CAST(substr(a.subject, 9) AS INTEGER)) "                 \
+    "WHEN 'event ' THEN (SELECT tenant || '/' FROM events "                                        \
+    "WHERE id = CAST(substr(a.subject, 7) AS INTEGER)) "                                           \
+    "WHEN 'object ' THEN (SELECT tenant || '/' FROM objects "                                      \
+    "WHERE id = CAST(substr(a.subject, 8) AS INTEGER)) "                                           \
+    "WHEN 'exception ' THEN (SELECT tenant || '/' FROM exceptions "                                \
+    "WHERE id = CAST(substr(a.subject, 11) AS INTEGER)) "                                          \
+    "WHEN 'master ' THEN (SELECT tenant || '/' FROM master "                                       \
+    "WHERE id = CAST(substr(a.subject, 8) AS INTEGER)) "                                           \
+    "WHEN 'destination ' THEN (SELECT name FROM destinations "                                     \
+    "WHERE id = CAST(substr(a.subject, 13) AS INTEGER)) "                                          \
+    "WHEN '' THEN (SELECT tenant || '/' FROM events WHERE event_id = a.subject) END "
+#define AUDIT_SELECT                                                                               \
+    "SELECT a.seq, a.at_ms, a.actor, a.action, a.subject, a.detail, a.prev, a.hash, " WHOSE
+#define AUDIT_PLACE "AND a.seq < ?1 AND a.seq >= ?2 ORDER BY a.seq DESC LIMIT ?3"
 
 struct event_of_subject {
     char also[64]; /* "event 17" */
@@ -512,21 +485,18 @@ static int audit_walk(struct tg_reader *r, const struct tg_audit_query *q, struc
 static sqlite3_stmt *audit_statement(struct tg_reader *r, const struct tg_audit_query *q,
                                      struct tg_error *err)
 {
+    static const char about[] = AUDIT_SELECT
+        "FROM audit a INDEXED BY audit_subject WHERE a.subject IN (?4, ?5) " AUDIT_PLACE;
+    static const char acts[] = AUDIT_SELECT "FROM audit a INDEXED BY audit_acts WHERE a.actor = ?4 "
+                                            "AND a.actor <> 'orchestrator' " AUDIT_PLACE;
+    static const char down[] = AUDIT_SELECT "FROM audit a WHERE true " AUDIT_PLACE;
+
     if (q->subject.data != NULL) {
-        return tg_reader_statement(
-            r, TG_READ_AUDIT_ABOUT,
-            AUDIT_SELECT("INDEXED BY audit_subject") "WHERE a.subject IN "
-                                                     "(?4, ?5) AND " AUDIT_PLACE,
-            err);
+        return tg_reader_statement(r, TG_READ_AUDIT_ABOUT, about, err);
     }
-    if (q->actor.data != NULL && !tg_str_equal_c(q->actor, "orchestrator")) {
-        return tg_reader_statement(
-            r, TG_READ_AUDIT_ACTS,
-            AUDIT_SELECT("INDEXED BY audit_acts") "WHERE a.actor = ?4 "
-                                                  "AND a.actor <> 'orchestrator' AND " AUDIT_PLACE,
-            err);
-    }
-    return tg_reader_statement(r, TG_READ_AUDIT_DOWN, AUDIT_SELECT("") "WHERE " AUDIT_PLACE, err);
+    return q->actor.data != NULL && !tg_str_equal_c(q->actor, "orchestrator")
+               ? tg_reader_statement(r, TG_READ_AUDIT_ACTS, acts, err)
+               : tg_reader_statement(r, TG_READ_AUDIT_DOWN, down, err);
 }
 
 int tg_reader_list_audit(struct tg_reader *r, const struct tg_audit_query *q, struct tg_walk *w,
