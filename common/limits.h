@@ -279,6 +279,14 @@
 #define TG_OPS_PAGE_MAX 500           /* rows of one page of a list under /v1/ops */
 #define TG_OPS_PAGE_DEFAULT 50        /* where the request names none */
 #define TG_OPS_COUNT_MAX 10000        /* of one kind in the summary; more is told, not counted */
+#define TG_REPLAY_ITEMS_MAX 10000     /* exceptions of one replay */
+#define TG_REPLAY_IDS_MAX 1000        /* named one by one */
+#define TG_REPLAY_PAGES_MAX 40        /* of TG_QUERY_ROWS_MAX open exceptions, looked at for one */
+#define TG_REPLAY_SLICE 64            /* dealt with before its place is noted */
+#define TG_REPLAYS_MAX 16             /* that go on at once, one after the other */
+#define TG_REPLAY_REFUSALS_MAX 100    /* told one by one; the rest is counted */
+#define TG_REPLAY_WAIT_MS 100         /* before a full queue is tried again */
+#define TG_REPLAY_GROUPS_MAX 256      /* codes and destinations a dry run tells apart */
 #define TG_CURSOR_PLACE_MAX_BYTES 384 /* how far a list came, inside its cursor */
 #define TG_CURSOR_MAX_BYTES 560       /* its text */
 #define TG_TRAIL_ROWS_MAX 1000        /* of one list in the whole story of an entry */

@@ -39,13 +39,27 @@ static bool exception_state(struct tg_ops_list *l, struct tg_str value, int *out
 void tg_api_ops_exceptions(struct tg_api_context *ctx, const struct tg_api_request *rq,
                            struct tg_reply *out)
 {
-    enum { STATE = TG_OPS_FILTERS, CODE, OWNER, ASSIGNEE, SUBJECT, SINCE, UNTIL, FILTERS_END };
-    static const char *const names[FILTERS_END + 1] = {
-        [TG_OPS_CURSOR] = "cursor", [TG_OPS_LIMIT] = "limit",
-        [STATE] = "state",          [CODE] = "code",
-        [OWNER] = "owner",          [ASSIGNEE] = "assignee",
-        [SUBJECT] = "subject",      [SINCE] = "since",
-        [UNTIL] = "until"};
+    enum {
+        STATE = TG_OPS_FILTERS,
+        CODE,
+        OWNER,
+        ASSIGNEE,
+        DESTINATION,
+        SUBJECT,
+        SINCE,
+        UNTIL,
+        FILTERS_END
+    };
+    static const char *const names[FILTERS_END + 1] = {[TG_OPS_CURSOR] = "cursor",
+                                                       [TG_OPS_LIMIT] = "limit",
+                                                       [STATE] = "state",
+                                                       [CODE] = "code",
+                                                       [OWNER] = "owner",
+                                                       [ASSIGNEE] = "assignee",
+                                                       [DESTINATION] = "destination",
+                                                       [SUBJECT] = "subject",
+                                                       [SINCE] = "since",
+                                                       [UNTIL] = "until"};
     struct tg_exception_query q = {0};
     struct tg_error err = {""};
     struct tg_ops_list l;
@@ -61,6 +75,7 @@ void tg_api_ops_exceptions(struct tg_api_context *ctx, const struct tg_api_reque
     q.code = l.values[CODE];
     q.owner = l.values[OWNER];
     q.assignee = l.values[ASSIGNEE];
+    q.destination = l.values[DESTINATION];
     q.subject = l.values[SUBJECT];
     rc = tg_reader_list_exceptions(l.reader, &q, &w, on_exception, &l, &err);
     tg_ops_walk_end(&l, rc, &err, &w);

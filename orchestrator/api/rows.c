@@ -57,15 +57,17 @@ json_t *tg_exception_json(const struct tg_catalogue *catalogue, const struct tg_
     const struct tg_catalogue_entry *e = tg_catalogue_find(catalogue, tg_str_of(row->code));
 
     return json_pack(
-        "{s:I, s:s, s:s, s:o, s:s, s:o, s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+        "{s:I, s:s, s:s, s:o, s:s, s:o, s:s, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, "
+        "s:o}",
         "id", (json_int_t)row->id, "tenant", row->tenant, "code", row->code, "title",
         tg_json_text(e != NULL ? e->title : NULL), "owner", row->owner, "runbook",
         tg_json_text(e != NULL ? e->runbook : NULL), "state", tg_exception_state_name(row->state),
         "assignee", tg_json_text(row->assignee), "subject", row->subject, "event",
         tg_json_text(row->event_id), "posting",
-        row->posting != 0 ? tg_json_key(row->posting_key) : json_null(), "opened_at",
-        tg_json_time(row->opened_ms), "closed_at", tg_json_time(row->closed_ms), "closed_by",
-        tg_json_text(row->closed_by), "outcome", tg_json_text(row->outcome), "reason",
+        row->posting != 0 ? tg_json_key(row->posting_key) : json_null(), "destination",
+        tg_json_text(tg_short_destination(row->destination_id, tg_str_of(row->tenant))),
+        "opened_at", tg_json_time(row->opened_ms), "closed_at", tg_json_time(row->closed_ms),
+        "closed_by", tg_json_text(row->closed_by), "outcome", tg_json_text(row->outcome), "reason",
         tg_json_text(row->reason), "detail", tg_json_any(row->detail));
 }
 

@@ -747,6 +747,9 @@ static enum tg_applied apply_one(struct tg_store *s, const struct tg_op *op, str
         return apply_alert(s, op, err);
     case TG_OP_ALERT_MARK:
         return apply_alert_mark(s, op, err);
+    case TG_OP_REPLAY:
+    case TG_OP_REPLAY_STEP:
+        return tg_store_replay(s, op, err);
     }
     (void)tg_error_set(err, "journal: unknown operation %d", (int)op->kind);
     return TG_REFUSED;

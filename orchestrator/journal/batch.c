@@ -484,3 +484,32 @@ int tg_batch_destination(struct tg_batch *b, uint32_t index, const char *name)
     op->u.destination.name = keep(b, name);
     return op_result(b);
 }
+
+int tg_batch_replay(struct tg_batch *b, const struct tg_row_replay *r)
+{
+    struct tg_op *op = op_add(b, TG_OP_REPLAY);
+
+    if (op == NULL) {
+        return -1;
+    }
+    op->u.replay = *r;
+    op->u.replay.tenant = keep(b, r->tenant);
+    op->u.replay.actor = keep(b, r->actor);
+    op->u.replay.reason = keep(b, r->reason);
+    op->u.replay.token = keep(b, r->token);
+    op->u.replay.filter = keep(b, r->filter);
+    op->u.replay.items = keep(b, r->items);
+    return op_result(b);
+}
+
+int tg_batch_replay_step(struct tg_batch *b, const struct tg_row_replay *r)
+{
+    struct tg_op *op = op_add(b, TG_OP_REPLAY_STEP);
+
+    if (op == NULL) {
+        return -1;
+    }
+    op->u.replay = *r;
+    op->u.replay.refusals = keep(b, r->refusals);
+    return op_result(b);
+}

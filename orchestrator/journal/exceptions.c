@@ -7,10 +7,10 @@
     "SELECT x.id, coalesce(x.event, 0), coalesce(x.object, 0), coalesce(x.posting, 0), x.tenant, " \
     "x.code, x.owner, x.detail, x.state, x.opened_ms, x.closed_ms, "                               \
     "coalesce(o.object_id || '@' || o.version, e.event_id, ''), "                                  \
-    "x.assignee, x.closed_by, x.outcome, x.reason, e.event_id, p.key "                             \
+    "x.assignee, x.closed_by, x.outcome, x.reason, e.event_id, p.key, d.name "                     \
     "FROM exceptions x " index                                                                     \
     " LEFT JOIN objects o ON o.id = x.object LEFT JOIN events e ON e.id = x.event "                \
-    "LEFT JOIN postings p ON p.id = x.posting "
+    "LEFT JOIN postings p ON p.id = x.posting LEFT JOIN destinations d ON d.id = p.destination "
 
 /* ?1 state or -1, ?2 after, ?3 limit, ?4 tenant */
 #define OPEN "WHERE x.state IN (0, 1) AND (?1 < 0 OR x.state = ?1) AND x.id > ?2 "
@@ -39,6 +39,7 @@ static void exception_row(sqlite3_stmt *s, struct tg_row_exception *e)
     e->reason = tg_column_text(s, 15);
     e->event_id = tg_column_text(s, 16);
     tg_column_key(s, 17, e->posting_key);
+    e->destination_id = tg_column_text(s, 18);
 }
 
 static int exceptions_walk(struct tg_reader *r, struct tg_bind *b, bool single, tg_exception_fn fn,

@@ -18,6 +18,7 @@
 #include "core/alert.h"
 #include "journal/audit.h"
 #include "journal/journal.h"
+#include "journal/replays.h"
 
 /* "TGJ1" in the file's header: tells a journal from another program's SQLite file. */
 #define TG_JOURNAL_APPLICATION_ID 0x54474a31
@@ -44,7 +45,9 @@ enum tg_op_kind {
     TG_OP_RESTORED_POSITION,
     TG_OP_RESTORED_STATE,
     TG_OP_ALERT,
-    TG_OP_ALERT_MARK
+    TG_OP_ALERT_MARK,
+    TG_OP_REPLAY,
+    TG_OP_REPLAY_STEP
 };
 
 struct tg_op {
@@ -105,6 +108,7 @@ struct tg_op {
             const char *name; /* static */
             int64_t value;
         } alert_mark;
+        struct tg_row_replay replay; /* both kinds */
     } u;
 };
 
@@ -218,6 +222,11 @@ void tg_batch_shed(struct tg_batch *b);
     X(ALERT, "INSERT OR REPLACE INTO alerts(kind, thing, told, since_ms, clear_ms, told_ms, "      \
              "fresh) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)")                                          \
     X(ALERT_IDLE, "DELETE FROM alerts WHERE kind = ?1 AND thing = ?2")                             \
+    X(REPLAY, "INSERT INTO replays(id, tenant, actor, reason, token, at_ms, ended_ms, total, "     \
+              "position, done, unchanged, refused, filter, refusals, items) "                      \
+              "VALUES(?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, 0, 0, 0, 0, ?8, '[]', ?9)")                   \
+    X(REPLAY_STEP, "UPDATE replays SET position = ?2, done = ?3, unchanged = ?4, refused = ?5, "   \
+                   "refusals = ?6, ended_ms = ?7 WHERE id = ?1 AND ended_ms = 0")                  \
     X(ALERT_MARK, "INSERT OR REPLACE INTO alert_marks(name, value) VALUES(?1, ?2)")
 
 #define TG_STORE_ENUM(name, sql) TG_STORE_##name,
@@ -250,6 +259,9 @@ enum tg_applied tg_store_audit(struct tg_store *s, const char *actor, const char
                                const char *subject, const char *detail);
 /* Copies the WAL into the file when it has grown enough. Never fails the caller: it is retried. */
 void tg_store_checkpoint(struct tg_store *s);
+
+/* TG_OP_REPLAY and TG_OP_REPLAY_STEP. */
+enum tg_applied tg_store_replay(struct tg_store *s, const struct tg_op *op, struct tg_error *err);
 
 /* All operations of a batch, inside the open transaction. */
 enum tg_applied tg_store_apply(struct tg_store *s, const struct tg_batch *b, struct tg_error *err);
@@ -377,6 +389,8 @@ enum tg_reader_statement {
     TG_READ_ALARMS,
     TG_READ_TOTAL_NEXT,
     TG_READ_TOTAL_SUM,
+    TG_READ_REPLAY,
+    TG_READ_REPLAYS_RUNNING,
     TG_READ_COUNT
 };
 

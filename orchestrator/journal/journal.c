@@ -240,6 +240,7 @@ static int load_ids(struct tg_journal *j, const char *path, struct tg_error *err
         [TG_TABLE_POSTINGS] = "SELECT coalesce(max(id), 0) + 1 FROM postings",
         [TG_TABLE_EXCEPTIONS] = "SELECT coalesce(max(id), 0) + 1 FROM exceptions",
         [TG_TABLE_MASTER] = "SELECT coalesce(max(id), 0) + 1 FROM master",
+        [TG_TABLE_REPLAYS] = "SELECT coalesce(max(id), 0) + 1 FROM replays",
     };
 
     for (int t = 0; t < TG_TABLE_COUNT; t++) {

@@ -55,6 +55,7 @@ enum tg_table {
     TG_TABLE_POSTINGS,
     TG_TABLE_EXCEPTIONS,
     TG_TABLE_MASTER,
+    TG_TABLE_REPLAYS,
     TG_TABLE_COUNT
 };
 
@@ -157,6 +158,7 @@ struct tg_row_exception {
     const char *assignee, *closed_by, *outcome, *reason;
     const char *event_id;                            /* read only; "": none */
     unsigned char posting_key[TG_POSTING_KEY_BYTES]; /* read only; zeros when posting is 0 */
+    const char *destination_id;                      /* read only: of the posting; "": none */
 };
 
 /* What a person does about an exception that is open or assigned. */

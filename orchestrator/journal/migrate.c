@@ -198,6 +198,17 @@
     "CREATE INDEX audit_alarms ON audit(action) WHERE action IN "                                  \
     "('journal.restored', 'stream.entry_lost', 'stream.entries_missing');"
 
+/* Exceptions that are replayed together: which (items, their ids as JSON), and how far it came. */
+#define REPLAYS                                                                                    \
+    "CREATE TABLE replays("                                                                        \
+    "id INTEGER PRIMARY KEY, tenant TEXT NOT NULL, actor TEXT NOT NULL, reason TEXT NOT NULL, "    \
+    "token TEXT NOT NULL, at_ms INTEGER NOT NULL, ended_ms INTEGER NOT NULL, "                     \
+    "total INTEGER NOT NULL, position INTEGER NOT NULL, done INTEGER NOT NULL, "                   \
+    "unchanged INTEGER NOT NULL, refused INTEGER NOT NULL, filter TEXT NOT NULL, "                 \
+    "refusals TEXT NOT NULL, items TEXT NOT NULL, "                                                \
+    "CHECK(position BETWEEN 0 AND total AND position = done + unchanged + refused));"              \
+    "CREATE INDEX replays_running ON replays(id) WHERE ended_ms = 0;"
+
 static const char *const migrations[] = {
     EVENTS OBJECTS DESTINATIONS POSTINGS TOTALS EXCEPTIONS AUDIT, /* 1 */
     PAUSES,                                                       /* 2 */
@@ -211,6 +222,7 @@ static const char *const migrations[] = {
     MASTER,                                                       /* 10 */
     EXCEPTIONS_OF_PEOPLE,                                         /* 11 */
     LISTS,                                                        /* 12 */
+    REPLAYS,                                                      /* 13 */
 };
 
 int tg_migrate_version(void)

@@ -64,6 +64,17 @@ struct exception_list {
     bool full;
 };
 
+static bool goes_to(struct tg_str wanted, const char *tenant, const char *destination_id)
+{
+    return wanted.data == NULL || (tg_query_is_of(destination_id, tenant) &&
+                                   tg_str_equal_c(wanted, destination_id + strlen(tenant) + 1));
+}
+
+static bool begins_with(struct tg_str wanted, const char *text)
+{
+    return wanted.data == NULL || strncmp(text, (const char *)wanted.data, wanted.len) == 0;
+}
+
 /* "TE-1" is every version of it: "TE-1@2". An id with an @ of its own is taken as it stands. */
 static bool is_about(struct tg_str wanted, const struct tg_row_exception *x)
 {
@@ -75,14 +86,15 @@ static bool is_about(struct tg_str wanted, const struct tg_row_exception *x)
                                                                (size_t)(at - x->subject)}));
 }
 
-static bool exception_matches(const struct tg_exception_query *q, const struct tg_row_exception *x)
+bool tg_query_has_exception(const struct tg_exception_query *q, const struct tg_row_exception *x)
 {
     bool state = q->state == TG_QUERY_ANY_STATE || (int)x->state == q->state ||
                  (q->state == TG_QUERY_OPEN && x->state <= TG_EXCEPTION_ASSIGNED);
 
     return state && strcmp(x->tenant, q->tenant) == 0 && matches(q->code, x->code) &&
            matches(q->owner, x->owner) && matches(q->assignee, x->assignee) &&
-           is_about(q->subject, x) && tg_query_in(&q->span, x->opened_ms);
+           goes_to(q->destination, q->tenant, x->destination_id) && is_about(q->subject, x) &&
+           begins_with(q->prefix, x->subject) && tg_query_in(&q->span, x->opened_ms);
 }
 
 static bool on_exception(void *arg, const struct tg_row_exception *row)
@@ -91,7 +103,7 @@ static bool on_exception(void *arg, const struct tg_row_exception *row)
 
     l->looked++;
     l->walk->at[0] = row->id;
-    if (exception_matches(l->q, row)) {
+    if (tg_query_has_exception(l->q, row)) {
         l->full = !l->fn(l->arg, row);
     }
     return !l->full;
@@ -421,6 +433,8 @@ int tg_reader_list_postings(struct tg_reader *r, const struct tg_posting_query *
     "WHERE id = CAST(substr(a.subject, 8) AS INTEGER)) "                                           \
     "WHEN 'destination ' THEN (SELECT name FROM destinations "                                     \
     "WHERE id = CAST(substr(a.subject, 13) AS INTEGER)) "                                          \
+    "WHEN 'replay ' THEN (SELECT tenant || '/' FROM replays "                                      \
+    "WHERE id = CAST(substr(a.subject, 8) AS INTEGER)) "                                           \
     "WHEN '' THEN (SELECT tenant || '/' FROM events WHERE event_id = a.subject) END "
 #define AUDIT_SELECT                                                                               \
     "SELECT a.seq, a.at_ms, a.actor, a.action, a.subject, a.detail, a.prev, a.hash, " WHOSE

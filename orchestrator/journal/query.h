@@ -34,9 +34,12 @@ struct tg_exception_query {
     const char *tenant;
     int state; /* one of enum tg_exception_state, or above */
     struct tg_str code, owner, assignee;
-    struct tg_str subject; /* as its row says it, with version or without; or an event id */
-    struct tg_span span;   /* when it was opened */
+    struct tg_str destination; /* "erp": of a posting that goes there */
+    struct tg_str subject;     /* as its row says it, with version or without; or an event id */
+    struct tg_str prefix;      /* what the row's subject begins with */
+    struct tg_span span;       /* when it was opened */
 };
+bool tg_query_has_exception(const struct tg_exception_query *q, const struct tg_row_exception *x);
 /* The oldest first. 0 or -1, as all below. */
 int tg_reader_list_exceptions(struct tg_reader *r, const struct tg_exception_query *q,
                               struct tg_walk *w, tg_exception_fn fn, void *arg,
