@@ -68,6 +68,8 @@ static const struct route routes[] = {
     {"/v1/ops/postings/", ALLOW_GET, tg_api_ops_posting, true, true, NULL},
     {"/v1/ops/audit", ALLOW_GET, tg_api_ops_audit, false, true, NULL},
     {"/v1/ops/reconciliation", ALLOW_GET, tg_api_ops_reconciliation, false, true, NULL},
+    {"/v1/ops/replays", ALLOW_POST, tg_api_ops_replays, false, true, NULL},
+    {"/v1/ops/replays/", ALLOW_GET, tg_api_ops_replay_status, true, true, NULL},
     {"/healthz", ALLOW_GET, tg_api_healthz, false, false, NULL},
     {"/readyz", ALLOW_GET, tg_api_readyz, false, false, NULL},
     {"/metrics", ALLOW_GET, tg_api_metrics, false, false, NULL},

@@ -28,7 +28,8 @@ enum tg_control_kind {
     TG_CONTROL_REPLAY,
     TG_CONTROL_RESOLVE,
     TG_CONTROL_DISCARD,
-    TG_CONTROL_EDIT
+    TG_CONTROL_EDIT,
+    TG_CONTROL_REPLAYS /* .reason; .body as api/replays.h says: result {id} */
 };
 
 struct tg_control {

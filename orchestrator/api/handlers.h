@@ -73,6 +73,10 @@ void tg_api_ops_audit(struct tg_api_context *ctx, const struct tg_api_request *r
                       struct tg_reply *out);
 void tg_api_ops_reconciliation(struct tg_api_context *ctx, const struct tg_api_request *rq,
                                struct tg_reply *out);
+void tg_api_ops_replays(struct tg_api_context *ctx, const struct tg_api_request *rq,
+                        struct tg_reply *out);
+void tg_api_ops_replay_status(struct tg_api_context *ctx, const struct tg_api_request *rq,
+                              struct tg_reply *out);
 void tg_api_healthz(struct tg_api_context *ctx, const struct tg_api_request *rq,
                     struct tg_reply *out);
 void tg_api_readyz(struct tg_api_context *ctx, const struct tg_api_request *rq,

@@ -63,9 +63,8 @@ static bool read_page(struct tg_ops_list *l)
     return true;
 }
 
-bool tg_ops_list_begin(struct tg_ops_list *l, struct tg_api_context *ctx,
-                       const struct tg_api_request *rq, const char *name, const char *const *names,
-                       struct tg_reply *out)
+bool tg_ops_open(struct tg_ops_list *l, struct tg_api_context *ctx, const struct tg_api_request *rq,
+                 const char *const *names, struct tg_reply *out)
 {
     struct tg_error err = {""};
 
@@ -73,11 +72,7 @@ bool tg_ops_list_begin(struct tg_ops_list *l, struct tg_api_context *ctx,
     l->ctx = ctx;
     l->rq = rq;
     l->out = out;
-    l->name = name;
     l->names = names;
-    if (!tg_api_may(rq, TG_API_READ_SCOPE, out)) {
-        return false;
-    }
     l->tenant = tg_config_tenant(ctx->options->config, rq->tenant);
     if (l->tenant == NULL) {
         tg_reply_problem(out, TG_PROBLEM_TENANT_MISSING, rq->correlation_id,
@@ -88,7 +83,18 @@ bool tg_ops_list_begin(struct tg_ops_list *l, struct tg_api_context *ctx,
         tg_ops_refuse(l, TG_PROBLEM_QUERY_INVALID, err.text);
         return false;
     }
-    if (!open_reader(l) || (name != NULL && !read_page(l))) {
+    return open_reader(l);
+}
+
+bool tg_ops_list_begin(struct tg_ops_list *l, struct tg_api_context *ctx,
+                       const struct tg_api_request *rq, const char *name, const char *const *names,
+                       struct tg_reply *out)
+{
+    if (!tg_api_may(rq, TG_API_READ_SCOPE, out) || !tg_ops_open(l, ctx, rq, names, out)) {
+        return false;
+    }
+    l->name = name;
+    if (name != NULL && !read_page(l)) {
         return false;
     }
     l->rows = name != NULL ? json_array() : NULL;

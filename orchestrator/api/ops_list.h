@@ -40,6 +40,10 @@ struct tg_ops_list {
 bool tg_ops_list_begin(struct tg_ops_list *l, struct tg_api_context *ctx,
                        const struct tg_api_request *rq, const char *name, const char *const *names,
                        struct tg_reply *out);
+/* The same without cursor and limit, and without asking for a scope: for a call that asks for its
+ * own. */
+bool tg_ops_open(struct tg_ops_list *l, struct tg_api_context *ctx, const struct tg_api_request *rq,
+                 const char *const *names, struct tg_reply *out);
 /* A parameter or a cursor is wrong. */
 void tg_ops_refuse(struct tg_ops_list *l, enum tg_problem_code code, const char *text);
 /* Takes row. True while the page has room. */

@@ -148,6 +148,9 @@ void tg_perform(void *arg, struct tg_control *c)
     case TG_CONTROL_EDIT:
         tg_perform_exception(p, c);
         return;
+    case TG_CONTROL_REPLAYS:
+        tg_replays_start(p->replays, c);
+        return;
     }
     tg_control_refuse(c, TG_PROBLEM_INTERNAL, "this command is not known");
 }

@@ -8,6 +8,7 @@
 #define TG_API_PERFORM_H
 
 #include "api/control.h"
+#include "api/replays.h"
 #include "dispatch/dispatch.h"
 #include "intake/intake.h"
 
@@ -15,6 +16,7 @@ struct tg_performer {
     const struct tg_config *config;
     struct tg_dispatch *dispatch;
     struct tg_intake *intake;
+    struct tg_replays *replays;
 };
 
 /* For tg_controls_new; arg: a struct tg_performer. */

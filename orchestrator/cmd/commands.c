@@ -36,6 +36,11 @@ static const struct tg_command commands[] = {
      "exceptions edit [-c FILE] [--tenant TENANT] [--reason TEXT] [--json] [--file FILE]\n"
      "           [--period PERIOD] ID\n",
      tg_cmd_exceptions},
+    {"replay", "replay open exceptions together, after a look at which they are",
+     "replay --filter NAME=VALUE,... [-c FILE] [--tenant TENANT] [--reason TEXT] [--dry-run]\n"
+     "       [--json]\n"
+     "replay --status ID [-c FILE] [--tenant TENANT] [--json]\n",
+     tg_cmd_replay},
     {"destinations", "what the running process says of its destinations; hold or release one",
      "destinations list [-c FILE] [--tenant TENANT] [--json]\n"
      "destinations pause [-c FILE] [--tenant TENANT] [--reason TEXT] [--json] NAME\n"

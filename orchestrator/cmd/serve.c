@@ -58,6 +58,7 @@ struct serve {
     struct tg_api *api;
     struct tg_performer performer;
     struct tg_controls *controls;
+    struct tg_replays *replays;
     struct tg_alerts *alerts; /* NULL: nobody is told */
 
     uv_async_t journal_done;
@@ -370,6 +371,7 @@ static void on_stop(uv_signal_t *handle, int number)
     (void)uv_timer_start(&s->deadline, on_deadline, TG_STOP_DEADLINE_MS, 0);
     (void)alarm(TG_STOP_DEADLINE_MS / 1000 + LAST_RESORT_S); /* for what comes after the loop */
     tg_controls_stop(s->controls);
+    tg_replays_stop(s->replays);
     if (s->alerts != NULL) {
         tg_alerts_stop(s->alerts, on_alerts_stopped, s);
     } else {
@@ -474,6 +476,21 @@ static int open_intake(struct serve *s, struct tg_error *err)
     return s->intake != NULL ? 0 : -1;
 }
 
+/* Those that a process before this one did not finish go on. */
+static int open_replays(struct serve *s, struct tg_error *err)
+{
+    const struct tg_replays_parts parts = {
+        .loop = &s->loop, .dispatch = s->dispatch, .intake = s->intake, .journal = s->journal};
+    struct tg_reader *reader = tg_reader_open(s->config->journal.path, err);
+
+    if (reader == NULL) {
+        return -1;
+    }
+    s->replays = tg_replays_new(&parts, reader, err);
+    tg_reader_close(reader);
+    return s->replays != NULL ? 0 : -1;
+}
+
 static int open_api(struct serve *s, struct tg_error *err)
 {
     struct tg_api_options o = {.config = s->config,
@@ -481,8 +498,11 @@ static int open_api(struct serve *s, struct tg_error *err)
                                .catalogue = s->catalogue,
                                .shared = &s->shared};
 
-    s->performer =
-        (struct tg_performer){.config = s->config, .dispatch = s->dispatch, .intake = s->intake};
+    if (open_replays(s, err) != 0) {
+        return -1;
+    }
+    s->performer = (struct tg_performer){
+        .config = s->config, .dispatch = s->dispatch, .intake = s->intake, .replays = s->replays};
     s->controls = tg_controls_new(&s->loop, tg_perform, &s->performer, err);
     if (s->controls == NULL) {
         return -1;
@@ -587,6 +607,7 @@ static int finish(struct serve *s)
     tg_alerts_free(s->alerts); /* after the journal: it called back what was noted */
     tg_intake_free(s->intake);
     tg_dispatch_free(s->dispatch);
+    tg_replays_free(s->replays);
     tg_rules_free(s->rules);
     tg_scripts_unref(&s->scripts);
     tg_bundle_unref(s->shared.bundle);

@@ -390,6 +390,7 @@ enum tg_reader_statement {
     TG_READ_TOTAL_NEXT,
     TG_READ_TOTAL_SUM,
     TG_READ_REPLAY,
+    TG_READ_REPLAY_OF,
     TG_READ_REPLAYS_RUNNING,
     TG_READ_COUNT
 };

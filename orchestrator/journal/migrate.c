@@ -207,6 +207,7 @@
     "unchanged INTEGER NOT NULL, refused INTEGER NOT NULL, filter TEXT NOT NULL, "                 \
     "refusals TEXT NOT NULL, items TEXT NOT NULL, "                                                \
     "CHECK(position BETWEEN 0 AND total AND position = done + unchanged + refused));"              \
+    "CREATE UNIQUE INDEX replays_token ON replays(token);"                                         \
     "CREATE INDEX replays_running ON replays(id) WHERE ended_ms = 0;"
 
 static const char *const migrations[] = {

@@ -89,6 +89,21 @@ int tg_reader_replay(struct tg_reader *r, int64_t id, tg_replay_fn fn, void *arg
     return replays_walk(r, &b, true, fn, arg, err);
 }
 
+int tg_reader_replay_of(struct tg_reader *r, const char *token, tg_replay_fn fn, void *arg,
+                        struct tg_error *err)
+{
+    sqlite3_stmt *s = tg_reader_statement(r, TG_READ_REPLAY_OF,
+                                          COLUMNS "INDEXED BY replays_token WHERE token = ?1", err);
+    struct tg_bind b;
+
+    if (s == NULL) {
+        return -1;
+    }
+    b = tg_bind_begin(s);
+    tg_bind_text(&b, token);
+    return replays_walk(r, &b, true, fn, arg, err);
+}
+
 int tg_reader_replays_running(struct tg_reader *r, tg_replay_fn fn, void *arg, struct tg_error *err)
 {
     sqlite3_stmt *s = tg_reader_statement(r, TG_READ_REPLAYS_RUNNING,

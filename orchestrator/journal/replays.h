@@ -31,6 +31,9 @@ int tg_batch_replay_step(struct tg_batch *b, const struct tg_row_replay *r);
 typedef bool (*tg_replay_fn)(void *arg, const struct tg_row_replay *row);
 int tg_reader_replay(struct tg_reader *r, int64_t id, tg_replay_fn fn, void *arg,
                      struct tg_error *err);
+/* The one that was begun with this token. */
+int tg_reader_replay_of(struct tg_reader *r, const char *token, tg_replay_fn fn, void *arg,
+                        struct tg_error *err);
 /* Those that go on, the oldest first, at most TG_REPLAYS_MAX. 0 or -1. */
 int tg_reader_replays_running(struct tg_reader *r, tg_replay_fn fn, void *arg,
                               struct tg_error *err);
