@@ -11,6 +11,8 @@
  *   GET  /v1/ops/destinations        ops:read
  *   POST /v1/ops/destinations/{name}/pause, /resume   ops:write
  *   POST /v1/ops/exceptions/{id}/assign, /replay, /resolve, /discard, /edit   ops:write
+ *   GET  /v1/ops/summary, /exceptions, /postings, /audit, /reconciliation   ops:read
+ *   POST /v1/ops/replays             ops:write; GET /v1/ops/replays/{id}   ops:read
  *   GET  /healthz /readyz /metrics   /readyz: journal open, Redis link up, rules loaded
  *
  * Ownership: tg_api owns its threads and contexts; config, schemas, catalogue and journal path

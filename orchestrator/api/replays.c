@@ -1,3 +1,10 @@
+/*
+ * Between two durable actions the process may die; what then happens:
+ *
+ *   B1  asked for, not on disk               -> nothing; nobody was told
+ *   B2  items asked for, the place not noted -> asked for again; what is closed changes nothing
+ *   B3  the place noted                      -> goes on there
+ */
 #include "api/replays.h"
 
 #include <inttypes.h>
