@@ -64,6 +64,8 @@ static const struct route routes[] = {
     {"/v1/ops/exceptions/", ALLOW_POST, tg_api_ops_resolve, true, true, "/resolve"},
     {"/v1/ops/exceptions/", ALLOW_POST, tg_api_ops_discard, true, true, "/discard"},
     {"/v1/ops/exceptions/", ALLOW_POST, tg_api_ops_edit, true, true, "/edit"},
+    {"/v1/ops/approvals", ALLOW_GET, tg_api_ops_approvals, false, true, NULL},
+    {"/v1/ops/approvals/", ALLOW_POST, tg_api_ops_approve, true, true, NULL},
     {"/v1/ops/postings", ALLOW_GET, tg_api_ops_postings, false, true, NULL},
     {"/v1/ops/postings/", ALLOW_GET, tg_api_ops_posting, true, true, NULL},
     {"/v1/ops/audit", ALLOW_GET, tg_api_ops_audit, false, true, NULL},

@@ -29,7 +29,8 @@ enum tg_control_kind {
     TG_CONTROL_RESOLVE,
     TG_CONTROL_DISCARD,
     TG_CONTROL_EDIT,
-    TG_CONTROL_REPLAYS /* .reason; .body as api/replays.h says: result {id} */
+    TG_CONTROL_REPLAYS, /* .reason; .body as api/replays.h says: result {id} */
+    TG_CONTROL_APPROVE  /* approval .id; "decision" of .body, .reason: result {changed} */
 };
 
 struct tg_control {

@@ -65,6 +65,10 @@ void tg_api_ops_discard(struct tg_api_context *ctx, const struct tg_api_request 
                         struct tg_reply *out);
 void tg_api_ops_edit(struct tg_api_context *ctx, const struct tg_api_request *rq,
                      struct tg_reply *out);
+void tg_api_ops_approvals(struct tg_api_context *ctx, const struct tg_api_request *rq,
+                          struct tg_reply *out);
+void tg_api_ops_approve(struct tg_api_context *ctx, const struct tg_api_request *rq,
+                        struct tg_reply *out);
 void tg_api_ops_postings(struct tg_api_context *ctx, const struct tg_api_request *rq,
                          struct tg_reply *out);
 void tg_api_ops_posting(struct tg_api_context *ctx, const struct tg_api_request *rq,

@@ -199,6 +199,11 @@ static void do_verb(struct tg_api_context *ctx, const struct tg_api_request *rq,
         tg_reply_problem(out, TG_PROBLEM_NOT_FOUND, rq->correlation_id,
                          "this tenant has no exception of that number");
     } else if (read_body(rq, s, c, out) && tg_ops_call(ctx, rq, c, out)) {
+        if (json_object_get(c->result, "approval") != NULL) { /* nothing was done yet */
+            tg_reply_json(out, 202, json_incref(c->result), rq->correlation_id);
+            tg_control_drop(c);
+            return;
+        }
         json = outcome_json(ctx, c, &err);
         if (json == NULL) {
             tg_log(TG_LOG_ERROR, "api", "exception: %s", err.text);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/approve.h"
 #include "api/rows.h"
 
 static const char NOT_NOW[] =
@@ -150,6 +151,9 @@ void tg_perform(void *arg, struct tg_control *c)
         return;
     case TG_CONTROL_REPLAYS:
         tg_replays_start(p->replays, c);
+        return;
+    case TG_CONTROL_APPROVE:
+        tg_approvals_decide(p, c);
         return;
     }
     tg_control_refuse(c, TG_PROBLEM_INTERNAL, "this command is not known");

@@ -12,11 +12,16 @@
 #include "dispatch/dispatch.h"
 #include "intake/intake.h"
 
+struct deciding;
+
 struct tg_performer {
     const struct tg_config *config;
     struct tg_dispatch *dispatch;
     struct tg_intake *intake;
     struct tg_replays *replays;
+    struct tg_journal *journal;
+    struct tg_reader *reader;   /* the loop's */
+    struct deciding **deciding; /* approve.c's own: approvals in hand, on the loop */
 };
 
 /* For tg_controls_new; arg: a struct tg_performer. */

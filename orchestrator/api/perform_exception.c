@@ -1,9 +1,10 @@
 /* Verbs on exceptions, on the loop: of a posting they are dispatch's, of an event intake's. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/perform.h"
+#include "api/approve.h"
 #include "dispatch/people.h"
 #include "intake/again.h"
 
@@ -31,6 +32,21 @@ static const char *member(const struct tg_control *c, const char *name)
 static char *content_of(const struct tg_control *c)
 {
     return json_dumps(json_object_get(c->body, "content"), JSON_COMPACT);
+}
+
+/* ---- with a second person ---- */
+
+/* It could be discarded: the wish waits for one. */
+static void ask_second(struct pending *w)
+{
+    const struct tg_performer *p = w->p;
+    struct tg_control *c = w->c;
+    char subject[48];
+
+    free(w);
+    (void)snprintf(subject, sizeof(subject), "exception %" PRId64, c->id);
+    tg_approvals_ask(p, c, TG_APPROVAL_DISCARD, subject,
+                     json_pack("{s:I}", "exception", (json_int_t)c->id));
 }
 
 /* ---- of an event or its object ---- */
@@ -101,11 +117,21 @@ static void on_people(void *arg, const struct tg_people_answer *a)
 
     switch (a->result) {
     case TG_PEOPLE_OF_EVENT:
-        judge_again(w, a->event);
+        if (tg_approvals_needed(w->p, c)) {
+            ask_second(w);
+        } else {
+            judge_again(w, a->event);
+        }
         return;
     case TG_PEOPLE_DONE:
+        if (tg_approvals_needed(w->p, c)) {
+            ask_second(w);
+            return;
+        }
+        done(c, true, a->made, a->message);
+        break;
     case TG_PEOPLE_UNCHANGED:
-        done(c, a->result == TG_PEOPLE_DONE, a->made, a->message);
+        done(c, false, a->made, a->message);
         break;
     case TG_PEOPLE_REFUSED:
         tg_control_refuse(c, TG_PROBLEM_CONFLICT, "%s", a->message);
@@ -151,6 +177,7 @@ void tg_perform_exception(const struct tg_performer *p, struct tg_control *c)
                                         .tenant = c->tenant,
                                         .actor = c->actor,
                                         .reason = c->reason,
+                                        .only_ask = tg_approvals_needed(p, c),
                                         .assignee = member(c, "assignee"),
                                         .ref = member(c, "reference"),
                                         .payload = content,

@@ -41,6 +41,11 @@ static const struct tg_command commands[] = {
      "       [--json]\n"
      "replay --status ID [-c FILE] [--tenant TENANT] [--json]\n",
      tg_cmd_replay},
+    {"approvals", "what waits for a second person, and that person's word",
+     "approvals list [-c FILE] [--tenant TENANT] [--json]\n"
+     "approvals approve [-c FILE] [--tenant TENANT] [--reason TEXT] [--json] ID\n"
+     "approvals refuse [-c FILE] [--tenant TENANT] [--reason TEXT] [--json] ID\n",
+     tg_cmd_approvals},
     {"destinations", "what the running process says of its destinations; hold or release one",
      "destinations list [-c FILE] [--tenant TENANT] [--json]\n"
      "destinations pause [-c FILE] [--tenant TENANT] [--reason TEXT] [--json] NAME\n"

@@ -144,6 +144,28 @@ static const struct tg_config_key api_keys[] = {
 };
 static const struct tg_config_table api_table = TABLE(api_keys);
 
+static const char *const second_words[] = {"off", "on", NULL};
+
+static const struct tg_config_key approvals_keys[] = {
+    {.name = "discard",
+     .kind = TG_CONFIG_WORD,
+     .fallback = "off",
+     .accepted = "off or on",
+     .help = "Whether a second person must approve before an exception is discarded.",
+     .offset = offsetof(struct tg_config, approvals.discard),
+     .words = second_words},
+    {.name = "expires",
+     .kind = TG_CONFIG_TIME,
+     .fallback = "72h",
+     .accepted = "a whole number and a unit, from 1m to 30d: 15m, 24h, 7d",
+     .help = "How long a wish waits for the second person.",
+     .offset = offsetof(struct tg_config, approvals.expires_ms),
+     .min = 60 * 1000,
+     .max = INT64_C(30) * 24 * 3600 * 1000},
+};
+
+static const struct tg_config_table approvals_table = TABLE(approvals_keys);
+
 static const char *const approval_words[] = {"off", NULL};
 
 static const struct tg_config_key rules_keys[] = {
@@ -529,6 +551,11 @@ static const struct tg_config_key root_keys[] = {
      .help = "Whom to tell when something is wrong. Without webhook and smtp: nobody.",
      .offset = offsetof(struct tg_config, alerts),
      .table = &tg_config_alerts},
+    {.name = "approvals",
+     .kind = TG_CONFIG_MAPPING,
+     .accepted = "a mapping with discard, expires",
+     .help = "What needs a second person.",
+     .table = &approvals_table},
     {.name = "issuers",
      .kind = TG_CONFIG_LIST,
      .accepted = "a list of at most 64 mappings with name, jwks_uri, file",

@@ -131,6 +131,12 @@ static int show(const struct options *o, const json_t *answer, struct tg_error *
     if (o->json && tg_out_borrowed(COMMAND, answer) != TG_EXIT_OK) {
         return tg_error_set(err, "out of memory");
     }
+    if (json_object_get(answer, "approval") != NULL) {
+        fprintf(last, "exceptions: %" PRId64 " waits for a second person: approval %lld%s\n", o->id,
+                (long long)json_integer_value(json_object_get(answer, "approval")),
+                json_is_true(json_object_get(answer, "changed")) ? "" : "; nothing changed");
+        return 0;
+    }
     if (message != NULL && !o->json) {
         printf("%s\n", message);
     }

@@ -57,6 +57,8 @@ struct serve {
     struct tg_intake *intake;
     struct tg_api *api;
     struct tg_performer performer;
+    struct tg_reader *approvals_reader;
+    struct deciding *deciding; /* api/approve.c's */
     struct tg_controls *controls;
     struct tg_replays *replays;
     struct tg_alerts *alerts; /* NULL: nobody is told */
@@ -501,8 +503,17 @@ static int open_api(struct serve *s, struct tg_error *err)
     if (open_replays(s, err) != 0) {
         return -1;
     }
-    s->performer = (struct tg_performer){
-        .config = s->config, .dispatch = s->dispatch, .intake = s->intake, .replays = s->replays};
+    s->approvals_reader = tg_reader_open(s->config->journal.path, err);
+    if (s->approvals_reader == NULL) {
+        return -1;
+    }
+    s->performer = (struct tg_performer){.config = s->config,
+                                         .dispatch = s->dispatch,
+                                         .intake = s->intake,
+                                         .replays = s->replays,
+                                         .journal = s->journal,
+                                         .reader = s->approvals_reader,
+                                         .deciding = &s->deciding};
     s->controls = tg_controls_new(&s->loop, tg_perform, &s->performer, err);
     if (s->controls == NULL) {
         return -1;
@@ -604,6 +615,7 @@ static int finish(struct serve *s)
         tg_reader_close(s->audit_reader);
     }
     tg_controls_free(s->controls);
+    tg_reader_close(s->approvals_reader);
     tg_alerts_free(s->alerts); /* after the journal: it called back what was noted */
     tg_intake_free(s->intake);
     tg_dispatch_free(s->dispatch);

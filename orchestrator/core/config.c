@@ -114,6 +114,7 @@ void tg_config_free(struct tg_config *c)
     free(c->api.listen);
     free(c->rules.path);
     free(c->rules.approval);
+    free(c->approvals.discard);
     alerts_clear(&c->alerts);
     free(c->schemas);
     free(c->catalogue);

@@ -103,6 +103,10 @@ struct tg_config {
         char *approval; /* "off" */
     } rules;
     struct tg_config_alerts alerts;
+    struct {
+        char *discard;      /* "on": giving something up needs a second person; or "off" */
+        int64_t expires_ms; /* how long a wish waits for one */
+    } approvals;
     char *schemas;   /* directory; default conf/schemas */
     char *catalogue; /* default conf/catalogue.yaml */
     struct tg_config_tenant *tenants;

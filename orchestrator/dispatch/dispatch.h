@@ -32,6 +32,8 @@ struct tg_dispatch_options {
     void *fatal_arg;
 };
 
+int64_t tg_dispatch_now_ms(void); /* wall clock */
+
 struct tg_dispatch *tg_dispatch_start(const struct tg_dispatch_options *o, struct tg_error *err);
 
 /* Other scripts, after a reload. 0: they are in force for what is sent from now on. -1 with err:

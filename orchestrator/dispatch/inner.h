@@ -85,7 +85,6 @@ struct tg_dispatch {
     void *stopped_arg;
 };
 
-int64_t tg_dispatch_now_ms(void); /* wall clock */
 void tg_dispatch_fail(struct tg_dispatch *d, const struct tg_error *err);
 void tg_dispatch_fail_text(struct tg_dispatch *d, const char *text);
 

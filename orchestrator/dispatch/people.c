@@ -32,6 +32,7 @@
 #include "common/codec.h"
 #include "core/correct.h"
 #include "dispatch/inner.h"
+#include "journal/approvals.h"
 #include "journal/restored.h"
 #include "journal/trail.h"
 
@@ -58,12 +59,13 @@ struct ask {
     struct ask *next;
     struct tg_people *owner;
     enum tg_people_verb verb;
-    int64_t exception;
+    int64_t exception, approval;
+    bool only_ask;
     tg_people_done done;
     void *arg;
     /* the answer, as far as it is known */
     struct tg_people_answer is;
-    char word[WORD_BYTES], closed_by[TG_CLIENT_MAX_BYTES + 1], said[TG_REASON_MAX_BYTES + 1];
+    char word[WORD_BYTES], closed_by[TG_CLIENT_MAX_BYTES + 1], why[TG_REASON_MAX_BYTES + 1];
     char whose[TG_CLIENT_MAX_BYTES + 1];
     char message[TG_ERROR_MAX_BYTES];
     /* after the commit */
@@ -71,7 +73,7 @@ struct ask {
     uint32_t destination;
     enum tg_person_hold hold; /* of the posting that goes on */
     /* the request, inside text; NULL where it was */
-    const char *tenant, *actor, *reason, *assignee, *ref, *payload, *period;
+    const char *tenant, *actor, *reason, *assignee, *ref, *payload, *period, *second, *said;
     char text[];
 };
 
@@ -152,7 +154,8 @@ int tg_people_submit(struct tg_dispatch *d, const struct tg_people_request *r)
         return -1;
     }
     a = malloc(sizeof(*a) + length(r->tenant) + length(r->actor) + length(r->reason) +
-               length(r->assignee) + length(r->ref) + length(r->payload) + length(r->period));
+               length(r->assignee) + length(r->ref) + length(r->payload) + length(r->period) +
+               length(r->second) + length(r->said));
     if (a == NULL) {
         return -1;
     }
@@ -170,6 +173,10 @@ int tg_people_submit(struct tg_dispatch *d, const struct tg_people_request *r)
     a->ref = keep(&at, r->ref);
     a->payload = keep(&at, r->payload);
     a->period = keep(&at, r->period);
+    a->second = keep(&at, r->second);
+    a->said = keep(&at, r->said);
+    a->approval = r->approval;
+    a->only_ask = r->only_ask;
     *p->tail = a;
     p->tail = &a->next;
     p->count++;
@@ -195,7 +202,7 @@ static void answer(struct ask *a, enum tg_people_result result)
     a->is.assignee = a->whose;
     a->is.outcome = a->word;
     a->is.closed_by = a->closed_by;
-    a->is.reason = a->said;
+    a->is.reason = a->why;
     a->is.message = a->message;
     a->done(a->arg, &a->is);
     free(a);
@@ -217,7 +224,7 @@ static bool on_exception(void *arg, const struct tg_row_exception *row)
     (void)snprintf(a->whose, sizeof(a->whose), "%s", row->assignee);
     (void)snprintf(a->word, sizeof(a->word), "%s", row->outcome);
     (void)snprintf(a->closed_by, sizeof(a->closed_by), "%s", row->closed_by);
-    (void)snprintf(a->said, sizeof(a->said), "%s", row->reason);
+    (void)snprintf(a->why, sizeof(a->why), "%s", row->reason);
     return false;
 }
 
@@ -371,15 +378,20 @@ static int put_act(struct ask *a, struct tg_batch *b, enum tg_exception_state as
                                    .reason = a->reason,
                                    .assignee = a->assignee,
                                    .outcome = outcome,
-                                   .made = a->is.made};
+                                   .made = a->is.made,
+                                   .approved_by = a->second};
     const bool ends = as != TG_EXCEPTION_ASSIGNED;
 
     a->is.state = as;
     (void)snprintf(a->word, sizeof(a->word), "%s", outcome);
-    (void)snprintf(a->said, sizeof(a->said), "%s", a->reason != NULL ? a->reason : "");
+    (void)snprintf(a->why, sizeof(a->why), "%s", a->reason != NULL ? a->reason : "");
     (void)snprintf(a->closed_by, sizeof(a->closed_by), "%s", ends ? a->actor : "");
     if (!ends) {
         (void)snprintf(a->whose, sizeof(a->whose), "%s", a->assignee);
+    }
+    if (a->approval != 0 &&
+        tg_batch_approval_end(b, a->approval, TG_APPROVAL_DONE, a->second, a->said) != 0) {
+        return no_memory(err);
     }
     return tg_batch_act(b, &act) == 0 ? 0 : no_memory(err);
 }
@@ -620,6 +632,10 @@ static enum step act(struct ask *a, struct subject *s, struct tg_error *err)
     a->is.posting_state = s->is.state;
     if (v.refusal != NULL) {
         return refuse(a, v.refusal);
+    }
+    if (a->only_ask) {
+        answer(a, TG_PEOPLE_DONE);
+        return STEP_ANSWERED;
     }
     if (a->verb == TG_PEOPLE_EDIT) {
         payload =

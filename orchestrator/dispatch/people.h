@@ -53,6 +53,10 @@ struct tg_people_request {
     const char *tenant;
     const char *actor;    /* a token's client, or cli:USER */
     const char *reason;   /* NULL: none */
+    bool only_ask;        /* could it be done? DONE, and nothing is */
+    int64_t approval;     /* that ends in the same commit (journal/approvals.h); 0: none */
+    const char *second;   /* with it: who approves */
+    const char *said;     /* likewise: why */
     const char *assignee; /* ASSIGN */
     const char *ref;      /* RESOLVE_POSTED: the destination's, at most TG_CONNECT_REF_MAX_BYTES */
     const char *payload;  /* EDIT: a JSON object */

@@ -25,13 +25,14 @@
 #include "intake/inner.h"
 #include "intake/judge.h"
 #include "intake/stored.h"
+#include "journal/approvals.h"
 
 #define EXPIRE (TG_AGAIN_DISCARD + 1) /* its time is up: as RELEASE, and not held again */
 #define OURSELVES "orchestrator"
 
 struct request {
     struct request *next;
-    int64_t event, exception;
+    int64_t event, exception, approval;
     int why; /* enum tg_again_why, or EXPIRE */
     struct tg_str body;
     tg_again_done done;
@@ -42,7 +43,7 @@ struct request {
     const char *state; /* static */
     char code[TG_CODE_MAX_BYTES + 1];
     char message[TG_ERROR_MAX_BYTES];
-    char *actor, *reason; /* inside text */
+    char *actor, *reason, *second, *said; /* inside text */
     char text[];
 };
 
@@ -111,8 +112,13 @@ static struct request *new_request(const struct tg_again_request *from)
     const char *actor = from->actor != NULL ? from->actor : OURSELVES;
     const char *reason = from->reason != NULL ? from->reason : "";
     size_t actor_len = strlen(actor) + 1;
+    const char *second = from->second != NULL ? from->second : "";
+    const char *said = from->said != NULL ? from->said : "";
     size_t reason_len = strlen(reason) + 1;
-    struct request *q = malloc(sizeof(*q) + actor_len + reason_len + from->body.len);
+    size_t second_len = strlen(second) + 1;
+    size_t said_len = strlen(said) + 1;
+    struct request *q =
+        malloc(sizeof(*q) + actor_len + reason_len + second_len + said_len + from->body.len);
 
     if (q == NULL) {
         return NULL;
@@ -120,6 +126,7 @@ static struct request *new_request(const struct tg_again_request *from)
     memset(q, 0, sizeof(*q));
     q->event = from->event;
     q->exception = from->exception;
+    q->approval = from->approval;
     q->why = (int)from->why;
     q->done = from->done;
     q->arg = from->arg;
@@ -128,8 +135,12 @@ static struct request *new_request(const struct tg_again_request *from)
     q->reason = q->actor + actor_len;
     memcpy(q->actor, actor, actor_len);
     memcpy(q->reason, reason, reason_len);
+    q->second = q->reason + reason_len;
+    memcpy(q->second, second, second_len);
+    q->said = q->second + second_len;
+    memcpy(q->said, said, said_len);
     if (from->body.len != 0) {
-        unsigned char *body = (unsigned char *)q->reason + reason_len;
+        unsigned char *body = (unsigned char *)q->said + said_len;
 
         memcpy(body, from->body.data, from->body.len);
         q->body = (struct tg_str){body, from->body.len};
@@ -486,7 +497,8 @@ static int discard(struct tg_intake *i, struct request *q, struct tg_error *err)
                                    .state = TG_EXCEPTION_DISCARDED,
                                    .actor = q->actor,
                                    .reason = q->reason,
-                                   .outcome = "closed"};
+                                   .outcome = "closed",
+                                   .approved_by = q->second};
 
     q->result = TG_AGAIN_REFUSED;
     if (tg_reader_exception(i->reader, q->exception, on_ending, q, err) < 0) {
@@ -495,9 +507,12 @@ static int discard(struct tg_intake *i, struct request *q, struct tg_error *err)
     if (q->result == TG_AGAIN_REFUSED) {
         return refuse(q, "it is closed already");
     }
-    return tg_batch_act(i->batch, &act) == 0
-               ? 0
-               : tg_error_set(err, "intake: no memory to end an exception");
+    if (tg_batch_act(i->batch, &act) != 0 ||
+        (q->approval != 0 &&
+         tg_batch_approval_end(i->batch, q->approval, TG_APPROVAL_DONE, q->second, q->said) != 0)) {
+        return tg_error_set(err, "intake: no memory to end an exception");
+    }
+    return 0;
 }
 
 /* 0: q->result is set, and perhaps rows are in the batch; 1: later; -1. */

@@ -42,11 +42,13 @@ typedef void (*tg_again_done)(void *arg, const struct tg_again_answer *answer);
 struct tg_again_request {
     int64_t event; /* events.id */
     enum tg_again_why why;
-    int64_t exception;  /* DISCARD: which */
-    struct tg_str body; /* EDIT: the whole event, at most TG_BODY_MAX_BYTES */
-    const char *actor;  /* a token's client, or cli:USER */
-    const char *reason; /* for the audit; NULL: none */
-    tg_again_done done; /* once, on the loop, after the commit; NULL: nobody waits */
+    int64_t exception;         /* DISCARD: which */
+    int64_t approval;          /* DISCARD: that ends in the same commit; 0: none */
+    const char *second, *said; /* with it: who approves, and why */
+    struct tg_str body;        /* EDIT: the whole event, at most TG_BODY_MAX_BYTES */
+    const char *actor;         /* a token's client, or cli:USER */
+    const char *reason;        /* for the audit; NULL: none */
+    tg_again_done done;        /* once, on the loop, after the commit; NULL: nobody waits */
     void *arg;
 };
 

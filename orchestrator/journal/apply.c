@@ -531,7 +531,9 @@ static enum tg_applied apply_act(struct tg_store *s, const struct tg_row_act *ac
     struct acted is = {.found = false};
     char reason[TG_REASON_MAX_BYTES * 6 + 1], assignee[TG_CLIENT_MAX_BYTES * 6 + 1];
     char outcome[TG_CODE_MAX_BYTES * 6 + 1], subject[SUBJECT_MAX_BYTES];
-    char detail[sizeof(is) + sizeof(reason) + sizeof(assignee) + sizeof(outcome) + 128];
+    char second[TG_CLIENT_MAX_BYTES * 6 + 1] = "";
+    char detail[sizeof(is) + sizeof(reason) + sizeof(assignee) + sizeof(outcome) + sizeof(second) +
+                128];
     const char *action = act_action(act->state);
     enum tg_applied a = applied(s, run_act(s, act, &is), err, "act on exception", act->exception);
 
@@ -545,10 +547,12 @@ static enum tg_applied apply_act(struct tg_store *s, const struct tg_row_act *ac
     }
     (void)snprintf(detail, sizeof(detail),
                    "{\"code\":\"%s\",\"posting\":%" PRId64 ",\"made\":%" PRId64
-                   ",\"outcome\":\"%s\",\"assignee\":\"%s\",\"reason\":\"%s\"}",
+                   ",\"outcome\":\"%s\",\"assignee\":\"%s\",\"reason\":\"%s\","
+                   "\"approved_by\":\"%s\"}",
                    is.code, is.posting, act->made, escaped(act->outcome, outcome, sizeof(outcome)),
                    escaped(act->assignee, assignee, sizeof(assignee)),
-                   escaped(act->reason, reason, sizeof(reason)));
+                   escaped(act->reason, reason, sizeof(reason)),
+                   escaped(act->approved_by, second, sizeof(second)));
     (void)snprintf(subject, sizeof(subject), "exception %" PRId64, act->exception);
     a = tg_store_audit(s, act->actor, action, subject, detail);
     if (a != TG_APPLIED) {
@@ -730,6 +734,10 @@ static enum tg_applied apply_one(struct tg_store *s, const struct tg_op *op, str
         return apply_exception(s, &op->u.exception, err);
     case TG_OP_ACT:
         return apply_act(s, &op->u.act, err);
+    case TG_OP_APPROVAL:
+        return tg_apply_approval(s, &op->u.approval, err);
+    case TG_OP_APPROVAL_END:
+        return tg_apply_approval_end(s, op, err);
     case TG_OP_MASTER:
         return apply_master(s, &op->u.master, err);
     case TG_OP_AUDIT:

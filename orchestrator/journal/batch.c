@@ -343,6 +343,43 @@ int tg_batch_act(struct tg_batch *b, const struct tg_row_act *a)
     to->reason = keep(b, a->reason);
     to->assignee = keep(b, a->assignee);
     to->outcome = keep(b, a->outcome);
+    to->approved_by = keep(b, a->approved_by);
+    return op_result(b);
+}
+
+int tg_batch_approval(struct tg_batch *b, const struct tg_row_approval *row)
+{
+    struct tg_op *op = op_add(b, TG_OP_APPROVAL);
+    struct tg_row_approval *to;
+
+    if (op == NULL) {
+        return -1;
+    }
+    to = &op->u.approval;
+    *to = *row;
+    to->tenant = keep(b, row->tenant);
+    to->verb = keep(b, row->verb);
+    to->subject = keep(b, row->subject);
+    to->what = keep(b, row->what);
+    to->reason = keep(b, row->reason);
+    to->asked_by = keep(b, row->asked_by);
+    to->decided_by = NULL;
+    to->said = NULL;
+    return op_result(b);
+}
+
+int tg_batch_approval_end(struct tg_batch *b, int64_t id, enum tg_approval_state to,
+                          const char *actor, const char *said)
+{
+    struct tg_op *op = op_add(b, TG_OP_APPROVAL_END);
+
+    if (op == NULL) {
+        return -1;
+    }
+    op->u.approval_end.id = id;
+    op->u.approval_end.to = (int)to;
+    op->u.approval_end.actor = keep(b, actor);
+    op->u.approval_end.said = keep(b, said);
     return op_result(b);
 }
 

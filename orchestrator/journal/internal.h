@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "core/alert.h"
+#include "journal/approvals.h"
 #include "journal/audit.h"
 #include "journal/journal.h"
 #include "journal/replays.h"
@@ -37,6 +38,8 @@ enum tg_op_kind {
     TG_OP_HOLD,
     TG_OP_EXCEPTION,
     TG_OP_ACT,
+    TG_OP_APPROVAL,
+    TG_OP_APPROVAL_END,
     TG_OP_MASTER,
     TG_OP_AUDIT,
     TG_OP_DESTINATION,
@@ -73,6 +76,12 @@ struct tg_op {
         } hold;
         struct tg_row_exception exception;
         struct tg_row_act act;
+        struct tg_row_approval approval;
+        struct {
+            int64_t id;
+            int to;
+            const char *actor, *said;
+        } approval_end;
         struct tg_row_master master;
         struct {
             const char *actor, *action, *subject, *detail;
@@ -205,6 +214,12 @@ void tg_batch_shed(struct tg_batch *b);
            "closed_by = CASE ?2 WHEN 1 THEN closed_by ELSE ?4 END, "                               \
            "assignee = CASE ?2 WHEN 1 THEN ?5 ELSE assignee END, outcome = ?6, reason = ?7 "       \
            "WHERE id = ?1 AND state IN (0, 1) RETURNING code, coalesce(posting, 0)")               \
+    X(APPROVAL,                                                                                    \
+      "INSERT INTO approvals(tenant, verb, subject, asked_by, asked_ms, expires_ms, state, "       \
+      "reason, what) VALUES(?1, ?2, ?3, ?4, ?5, ?6, 0, ?7, ?8) "                                   \
+      "ON CONFLICT(tenant, verb, subject) WHERE state IN (0, 1) DO NOTHING")                       \
+    X(APPROVAL_END, "UPDATE approvals SET state = ?2, decided_by = ?3, decided_ms = ?4, "          \
+                    "said = ?5 WHERE id = ?1 AND state IN (0, 1) AND state < ?2")                  \
     X(MASTER, "INSERT INTO master(id, object, tenant, kind, name, source, version, from_day, "     \
               "attributes, refused) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)")              \
     X(AUDIT, "INSERT INTO audit(seq, at_ms, actor, action, subject, detail, prev, hash) "          \
@@ -265,6 +280,12 @@ enum tg_applied tg_store_replay(struct tg_store *s, const struct tg_op *op, stru
 
 /* All operations of a batch, inside the open transaction. */
 enum tg_applied tg_store_apply(struct tg_store *s, const struct tg_batch *b, struct tg_error *err);
+
+/* approvals.c: two of these operations. */
+enum tg_applied tg_apply_approval(struct tg_store *s, const struct tg_row_approval *r,
+                                  struct tg_error *err);
+enum tg_applied tg_apply_approval_end(struct tg_store *s, const struct tg_op *op,
+                                      struct tg_error *err);
 
 /* Brings the schema up to date; -1 for a newer one or another program's file. */
 int tg_migrate(sqlite3 *db, const char *path, struct tg_error *err);
@@ -354,6 +375,10 @@ enum tg_reader_statement {
     TG_READ_EXCEPTIONS_OF_EVENT,
     TG_READ_EXCEPTIONS_OF_POSTING,
     TG_READ_EXCEPTIONS_COUNT,
+    TG_READ_APPROVAL,
+    TG_READ_APPROVAL_WAITS,
+    TG_READ_APPROVALS,
+    TG_READ_APPROVALS_ALL,
     TG_READ_MASTER,
     TG_READ_DESTINATIONS,
     TG_READ_PAUSES,

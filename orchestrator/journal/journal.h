@@ -170,6 +170,7 @@ struct tg_row_act {
     const char *assignee;          /* ASSIGNED: who has it from now on */
     const char *outcome;           /* ends it: what came of it, a word for people and tools */
     int64_t made;                  /* EDITED: the posting in place of the old one; 0: none */
+    const char *approved_by;       /* the second person; NULL: nobody was asked */
 };
 
 /* What an event said of a worker: attributes from a day on. Rows are never changed. */

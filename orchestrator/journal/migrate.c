@@ -210,6 +210,20 @@
     "CREATE UNIQUE INDEX replays_token ON replays(token);"                                         \
     "CREATE INDEX replays_running ON replays(id) WHERE ended_ms = 0;"
 
+/* What a second person has to approve; the same thing waits once. */
+#define APPROVALS                                                                                  \
+    "CREATE TABLE approvals("                                                                      \
+    "id INTEGER PRIMARY KEY, tenant TEXT NOT NULL, verb TEXT NOT NULL CHECK(verb <> ''), "         \
+    "subject TEXT NOT NULL, asked_by TEXT NOT NULL CHECK(asked_by <> ''), "                        \
+    "asked_ms INTEGER NOT NULL, expires_ms INTEGER NOT NULL, "                                     \
+    "state INTEGER NOT NULL CHECK(state BETWEEN 0 AND 4), "                                        \
+    "decided_by TEXT NOT NULL DEFAULT '', decided_ms INTEGER NOT NULL DEFAULT 0, "                 \
+    "said TEXT NOT NULL DEFAULT '', reason TEXT NOT NULL, what TEXT NOT NULL, "                    \
+    "CHECK(decided_by <> asked_by));"                                                              \
+    "CREATE UNIQUE INDEX approvals_one ON approvals(tenant, verb, subject) "                       \
+    "WHERE state IN (0, 1);"                                                                       \
+    "CREATE INDEX approvals_open ON approvals(tenant, id) WHERE state IN (0, 1);"
+
 static const char *const migrations[] = {
     EVENTS OBJECTS DESTINATIONS POSTINGS TOTALS EXCEPTIONS AUDIT, /* 1 */
     PAUSES,                                                       /* 2 */
@@ -224,6 +238,7 @@ static const char *const migrations[] = {
     EXCEPTIONS_OF_PEOPLE,                                         /* 11 */
     LISTS,                                                        /* 12 */
     REPLAYS,                                                      /* 13 */
+    APPROVALS,                                                    /* 14 */
 };
 
 int tg_migrate_version(void)

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa,
 
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = ROOT / "build/tallygate"
-COMMANDS = ["serve", "check", "token", "events", "exceptions", "alerts", "audit", "backup", "restore", "migrate", "rules",
+COMMANDS = ["serve", "check", "token", "events", "exceptions", "approvals", "alerts", "audit", "backup", "restore", "migrate", "rules",
             "health", "completion"]
 
 
