@@ -157,17 +157,25 @@ void tg_ops_show_end(struct tg_ops_list *l, int rc, const struct tg_error *err, 
 
 /* ---- walks ---- */
 
+/* "17.4.0" */
+static bool numbers_of(const char *text, int64_t out[3])
+{
+    for (size_t i = 0; i < 3; i++) {
+        const size_t len = strcspn(text, ".");
+
+        if (!tg_str_to_i64((struct tg_str){(const unsigned char *)text, len}, &out[i]) ||
+            (text[len] == '.') != (i < 2)) {
+            return false;
+        }
+        text += len + 1;
+    }
+    return true;
+}
+
 bool tg_ops_walk_from(struct tg_ops_list *l, struct tg_walk *w)
 {
-    int end = 0;
-
     memset(w, 0, sizeof(*w));
-    if (l->place[0] == '\0') {
-        return true;
-    }
-    if (sscanf(l->place, "%" SCNd64 ".%" SCNd64 ".%" SCNd64 "%n", &w->at[0], &w->at[1], &w->at[2],
-               &end) == 3 &&
-        l->place[end] == '\0') {
+    if (l->place[0] == '\0' || numbers_of(l->place, w->at)) {
         return true;
     }
     tg_ops_refuse(
