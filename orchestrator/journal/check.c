@@ -68,6 +68,10 @@ static const char *const questions[] = {
     "SELECT 'exception ' || id || ' is open and has a time of closing' FROM exceptions "
     "WHERE state <= 1 AND closed_ms <> 0",
 
+    "SELECT 'approval ' || id || ' is decided by nobody, or by the one who asked' FROM approvals "
+    "WHERE state NOT BETWEEN 0 AND 4 OR (state > 0) <> (decided_by <> '' AND decided_ms > 0) "
+    "OR decided_by = asked_by",
+
     /* holds: a posting that is not final, or a time; and never in a circle */
     "SELECT 'posting ' || id || ' is held and does not say why' FROM postings "
     "WHERE state = 1 AND hold = ''",

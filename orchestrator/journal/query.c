@@ -435,6 +435,8 @@ int tg_reader_list_postings(struct tg_reader *r, const struct tg_posting_query *
     "WHERE id = CAST(substr(a.subject, 13) AS INTEGER)) "                                          \
     "WHEN 'replay ' THEN (SELECT tenant || '/' FROM replays "                                      \
     "WHERE id = CAST(substr(a.subject, 8) AS INTEGER)) "                                           \
+    "WHEN 'approval ' THEN (SELECT tenant || '/' FROM approvals "                                  \
+    "WHERE id = CAST(substr(a.subject, 10) AS INTEGER)) "                                          \
     "WHEN '' THEN (SELECT tenant || '/' FROM events WHERE event_id = a.subject) END "
 #define AUDIT_SELECT                                                                               \
     "SELECT a.seq, a.at_ms, a.actor, a.action, a.subject, a.detail, a.prev, a.hash, " WHOSE

@@ -73,6 +73,10 @@ def test_a_posting_is_given_up_by_two(make_firm):
         assert [r[:2] for r in rows] == [("ops-anna", "approval.asked"), ("ops-ben", "approval.done"),
                                          ("ops-anna", "exception.discarded")]
         assert json.loads(rows[2][2])["approved_by"] == "ops-ben"
+        with firm.client() as c:
+            seen = c.get("/v1/ops/audit?action=approval", headers={
+                "Authorization": "Bearer " + firm.token("ops:read", client="ops-anna")}).json()["audit"]
+        assert [r["action"] for r in seen] == ["approval.done", "approval.asked"]
         checked(firm)
 
 
