@@ -88,10 +88,16 @@ enum tg_let_go tg_let_go(bool telling, enum tg_engine_grip grip, enum tg_posting
     return is_untouched(state, first_sent_ms) ? TG_LET_GO_YES : TG_LET_GO_NO;
 }
 
-bool tg_effect_is_unknown(enum tg_posting_state state, int64_t first_sent_ms, bool was_unknown)
+bool tg_effect_is_unknown(const struct tg_effect_told *t)
 {
-    return state == TG_POSTING_HELD ? first_sent_ms > 0
-                                    : state == TG_POSTING_EXCEPTION && was_unknown;
+    switch (t->state) {
+    case TG_POSTING_HELD:
+        return t->first_sent_ms > 0;
+    case TG_POSTING_EXCEPTION:
+        return t->was_unknown || t->restored || (t->ran_out && t->first_sent_ms > 0);
+    default:
+        return false;
+    }
 }
 
 enum tg_posting_state tg_posting_begins(bool is_held, int64_t sent_ms)

@@ -55,11 +55,21 @@ enum tg_let_go {
 enum tg_let_go tg_let_go(bool telling, enum tg_engine_grip grip, enum tg_posting_state state,
                          int64_t first_sent_ms);
 
+/* What is told of a posting that is HELD or in EXCEPTION. */
+struct tg_effect_told {
+    enum tg_posting_state state;
+    int64_t first_sent_ms;
+    bool was_unknown; /* an exception of it said so, open or closed: someone may have erred */
+    bool ran_out;     /* EXCEPTION: its hold ran out of time, and nothing else happened */
+    bool restored;    /* EXCEPTION: the backup of a restored journal had it, exception and all */
+};
+
 /*
- * Can nobody say whether it landed? When it was told so once, even if that exception is closed:
- * someone may have erred. And what a restored journal held (a send time, and not sent by itself).
+ * Can nobody say whether it landed? A send time on what is held, or was until its time ran out, is
+ * that of another life of this journal, between backup and restore. And what was in exception
+ * already in the backup may have been sent again in that life, by a person.
  */
-bool tg_effect_is_unknown(enum tg_posting_state state, int64_t first_sent_ms, bool was_unknown);
+bool tg_effect_is_unknown(const struct tg_effect_told *t);
 
 /* In which state a planned posting begins. sent_ms: it may have been sent by another life of this
  * journal since then (0: it was not); a held one is then looked up when it is let go. */

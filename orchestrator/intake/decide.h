@@ -51,6 +51,7 @@
 /* A posting of an older version that is not over, or an open reversal of one. */
 struct tg_known_posting {
     int64_t id, object, reverses; /* reverses 0: not a reversal */
+    int64_t first_sent_ms, hold_on;
     uint32_t destination;
     enum tg_posting_state state;
     unsigned attempt, generation;

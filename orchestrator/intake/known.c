@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "journal/restored.h"
+
 static bool on_first_event(void *arg, const struct tg_row_event *row, int64_t journalled_ms)
 {
     struct tg_known *k = arg;
@@ -114,6 +116,8 @@ struct exceptions {
     struct tg_known *known;
     int64_t object;                   /* its own ones; 0: those of the posting */
     struct tg_known_posting *posting; /* NULL: none */
+    int64_t newest;                   /* of the posting's, open or closed */
+    bool was_unknown;                 /* one of them said so */
     bool no_memory;
 };
 
@@ -142,9 +146,8 @@ static bool on_exception(void *arg, const struct tg_row_exception *row)
 {
     struct exceptions *x = arg;
 
-    if (x->posting != NULL && strcmp(row->code, "outcome_unknown") == 0) {
-        x->posting->unknown = tg_effect_is_unknown(x->posting->state, 0, true);
-    }
+    x->newest = row->id > x->newest ? row->id : x->newest;
+    x->was_unknown = x->was_unknown || strcmp(row->code, "outcome_unknown") == 0;
     if (x->posting == NULL && (row->object != x->object || row->posting != 0)) {
         return true;
     }
@@ -170,19 +173,41 @@ static int exceptions_of_version(struct tg_reader *r, const struct tg_known_vers
     return x.no_memory ? tg_error_set(err, "intake: no memory") : 0;
 }
 
+/* What is told of one in exception. */
+static int exceptions_of_posting(struct tg_reader *r, const struct tg_restored *restored,
+                                 struct tg_known_posting *p, struct tg_known *out,
+                                 struct tg_error *err)
+{
+    struct exceptions x = {.known = out, .posting = p};
+    struct tg_effect_told told = {
+        .state = p->state, .first_sent_ms = p->first_sent_ms, .ran_out = p->hold_on != 0};
+
+    if (tg_reader_exceptions_of_posting(r, p->id, on_exception, &x, err) < 0) {
+        return -1;
+    }
+    told.was_unknown = x.was_unknown;
+    told.restored = p->id <= restored->postings && x.newest <= restored->exceptions;
+    p->unknown = tg_effect_is_unknown(&told);
+    return x.no_memory ? tg_error_set(err, "intake: no memory") : 0;
+}
+
 static int exceptions_of_postings(struct tg_reader *r, struct tg_known *out, struct tg_error *err)
 {
-    for (size_t i = 0; i < out->posting_count; i++) {
-        struct exceptions x = {.known = out, .posting = &out->postings[i]};
+    struct tg_restored restored;
+    bool read = false;
 
-        if (x.posting->state != TG_POSTING_EXCEPTION) {
+    for (size_t i = 0; i < out->posting_count; i++) {
+        struct tg_known_posting *p = &out->postings[i];
+
+        if (p->state != TG_POSTING_EXCEPTION) {
             continue;
         }
-        if (tg_reader_exceptions_of_posting(r, x.posting->id, on_exception, &x, err) < 0) {
+        if (!read && tg_reader_restored(r, &restored, err) < 0) {
             return -1;
         }
-        if (x.no_memory) {
-            return tg_error_set(err, "intake: no memory");
+        read = true;
+        if (exceptions_of_posting(r, &restored, p, out, err) != 0) {
+            return -1;
         }
     }
     return 0;
@@ -199,6 +224,8 @@ struct effects {
 static bool copy_effect(struct effects *e, struct tg_known_posting *to,
                         const struct tg_row_posting *row)
 {
+    struct tg_effect_told told;
+
     *to = (struct tg_known_posting){.id = row->id,
                                     .object = row->object,
                                     .reverses = row->reverses,
@@ -206,8 +233,11 @@ static bool copy_effect(struct effects *e, struct tg_known_posting *to,
                                     .state = row->state,
                                     .attempt = row->attempt,
                                     .generation = row->generation,
-                                    .quantity_micros = row->quantity_micros};
-    to->unknown = tg_effect_is_unknown(row->state, row->first_sent_ms, false);
+                                    .quantity_micros = row->quantity_micros,
+                                    .first_sent_ms = row->first_sent_ms,
+                                    .hold_on = row->hold_on};
+    told = (struct tg_effect_told){.state = row->state, .first_sent_ms = row->first_sent_ms};
+    to->unknown = tg_effect_is_unknown(&told); /* of one in exception there is more to read */
     memcpy(to->key, row->key, sizeof(to->key));
     (void)snprintf(to->kind, sizeof(to->kind), "%s", row->kind);
     (void)snprintf(to->leg, sizeof(to->leg), "%s", row->leg);

@@ -37,11 +37,12 @@ static void restore_row(struct sim *s, struct sim_row *r)
 
     r->not_before_ms = 0; /* it was told to another life */
     r->restored = true;
+    r->exception_restored = r->state == TG_POSTING_EXCEPTION;
     if (s->mutation == SIM_MUTATION_RESTORED_BLINDLY) {
         return;
     }
     if ((r->state == TG_POSTING_PLANNED || r->state == TG_POSTING_HELD ||
-         r->state == TG_POSTING_READY) &&
+         r->state == TG_POSTING_READY || r->state == TG_POSTING_EXCEPTION) &&
         r->first_sent_ms <= 0) {
         r->first_sent_ms = s->backup.wall_ms;
     }
@@ -58,6 +59,7 @@ void sim_restore(struct sim *s)
 {
     const struct sim_backup *b = &s->backup;
 
+    s->restores_due -= s->restores_due > 0 ? 1 : 0;
     if (!b->taken || s->calm) {
         return;
     }

@@ -41,7 +41,7 @@ int64_t sim_holds_wake_ms(const struct sim *s)
         const struct sim_row *r = &s->rows[i];
 
         if (r->planned && r->state == TG_POSTING_HELD && !r->hold_marking && !r->cancelling &&
-            r->due_ms > 0 && r->due_ms < wake_ms) {
+            !r->person_marking && r->due_ms > 0 && r->due_ms < wake_ms) {
             wake_ms = r->due_ms;
         }
     }
@@ -143,7 +143,7 @@ static bool examine(struct sim *s, uint32_t row, struct sim_mark *m)
 
 static bool is_candidate(struct sim *s, const struct sim_row *r)
 {
-    if (!r->planned || r->hold_on == 0 || r->hold_marking || r->cancelling ||
+    if (!r->planned || r->hold_on == 0 || r->hold_marking || r->cancelling || r->person_marking ||
         (r->state != TG_POSTING_HELD && r->state != TG_POSTING_EXCEPTION)) {
         return false;
     }

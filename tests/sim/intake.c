@@ -122,13 +122,14 @@ void sim_make_objects(struct sim *s)
 
 /* ---- keys ---- */
 
-static void key_of_plain(uint32_t entry, unsigned char out[TG_POSTING_KEY_BYTES])
+void sim_key_of_plain(uint32_t entry, unsigned generation, unsigned char out[TG_POSTING_KEY_BYTES])
 {
     memset(out, 0xff, TG_POSTING_KEY_BYTES);
     memcpy(out, &entry, sizeof(entry));
+    memcpy(out + sizeof(entry), &generation, sizeof(generation));
 }
 
-void sim_key_of(struct sim *s, uint32_t object, unsigned version, unsigned leg,
+void sim_key_of(struct sim *s, uint32_t object, unsigned version, unsigned leg, unsigned generation,
                 unsigned char out[TG_POSTING_KEY_BYTES])
 {
     const struct sim_says *v = &s->objects[object].versions[version - 1];
@@ -141,7 +142,7 @@ void sim_key_of(struct sim *s, uint32_t object, unsigned version, unsigned leg,
     (void)snprintf(subject + 2 * TG_POSTING_KEY_BYTES, 16, "@%u", version);
     (void)snprintf(name, sizeof(name), "l%u", leg);
     if (tg_posting_key(tg_str_of(s->places[v->legs[leg].place].id), tg_str_of(subject),
-                       tg_str_of(KIND), tg_str_of(name), 1, out) != 0) {
+                       tg_str_of(KIND), tg_str_of(name), generation, out) != 0) {
         sim_fault(s, "no key");
     }
 }
@@ -228,8 +229,14 @@ static void known_versions(struct sim *s, const struct sim_entry *e, struct tg_k
     }
 }
 
-static bool is_over(const struct sim_row *r)
+static bool is_over(struct sim *s, const struct sim_row *r)
 {
+    if (r->state == TG_POSTING_CANCELLED && r->reverses != 0 &&
+        s->mutation != SIM_MUTATION_DISCARD_FORGOTTEN) { /* a person's: that is decided */
+        const enum tg_posting_state original = s->rows[sim_row_of(s, r->reverses)].state;
+
+        return original == TG_POSTING_CANCELLED || original == TG_POSTING_REVERSED;
+    }
     return r->state == TG_POSTING_CANCELLED || r->state == TG_POSTING_REVERSED ||
            (r->state == TG_POSTING_POSTED && r->reverses != 0);
 }
@@ -237,6 +244,13 @@ static bool is_over(const struct sim_row *r)
 static void known_effect(struct sim *s, struct tg_known_posting *to, const struct sim_row *r)
 {
     const struct sim_place *p = &s->places[r->place];
+    const struct tg_effect_told told = {.state = r->state,
+                                        .first_sent_ms = r->first_sent_ms,
+                                        .was_unknown = r->was_unknown,
+                                        .ran_out = r->hold_on != 0 &&
+                                                   s->mutation != SIM_MUTATION_RAN_OUT_IS_KNOWN,
+                                        .restored = r->exception_restored};
+    const bool telling = r->hold_marking || r->cancelling || r->person_marking || r->judged;
 
     *to = (struct tg_known_posting){
         .id = r->id,
@@ -245,10 +259,9 @@ static void known_effect(struct sim *s, struct tg_known_posting *to, const struc
         .destination = r->place,
         .state = r->state,
         .attempt = r->attempt,
-        .generation = 1,
-        .let_go = tg_let_go(r->hold_marking || r->cancelling, tg_engine_grip(s->engine, r->id),
-                            r->state, r->first_sent_ms),
-        .unknown = tg_effect_is_unknown(r->state, r->first_sent_ms, r->was_unknown),
+        .generation = r->generation,
+        .let_go = tg_let_go(telling, tg_engine_grip(s->engine, r->id), r->state, r->first_sent_ms),
+        .unknown = tg_effect_is_unknown(&told),
         .reversible = p->reversible,
         .quantity_micros = r->amount.micros,
         .destination_id = strdup(p->id),
@@ -269,7 +282,7 @@ static int known_effects(struct sim *s, const struct sim_entry *e, struct tg_kno
     for (size_t i = 0; k->postings != NULL && i < s->row_count; i++) {
         const struct sim_row *r = &s->rows[i];
 
-        if (!r->planned || r->version == 0 || is_over(r) ||
+        if (!r->planned || r->version == 0 || is_over(s, r) ||
             sim_version_of(s, r->version)->object != e->object) {
             continue;
         }
@@ -357,7 +370,7 @@ static struct sim_mark *put(struct sim *s, struct batch *b, enum sim_mark_kind k
     return &b->marks[b->count++];
 }
 
-static struct sim_row *new_row(struct sim *s, struct batch *b, const struct sim_doc *doc)
+struct sim_row *sim_new_row(struct sim *s, const struct sim_doc *doc)
 {
     struct sim_row *r = &s->rows[s->row_count];
 
@@ -365,7 +378,7 @@ static struct sim_row *new_row(struct sim *s, struct batch *b, const struct sim_
         sim_fault(s, "more than %d postings", SIM_ROWS_MAX);
         return &s->rows[0];
     }
-    *r = (struct sim_row){.place = doc->place, .amount = doc->amount};
+    *r = (struct sim_row){.place = doc->place, .amount = doc->amount, .generation = 1};
     r->id = s->row_count == 0 ? s->first_id : s->rows[s->row_count - 1].id + 1;
     r->doc = doc_for(s, doc);
     for (size_t i = 0; i < s->row_count; i++) {
@@ -374,7 +387,7 @@ static struct sim_row *new_row(struct sim *s, struct batch *b, const struct sim_
                       (long long)s->rows[i].id);
         }
     }
-    (void)put(s, b, SIM_MARK_ROW, (uint32_t)s->row_count++);
+    s->row_count++;
     return r;
 }
 
@@ -400,11 +413,11 @@ static void begin_row(struct sim *s, const struct sim_entry *e, struct sim_row *
         r->due_ms = sim_wall_ms(s) + s->hold_timeout_ms;
     }
     r->told = r->state;
-    sim_trace(s, "row %u is posting %lld: doc %u, place %u, object %u version %u%s, begins %s on %lld",
-              (unsigned)(r - s->rows), (long long)r->id, r->doc, r->place,
-              s->docs[r->doc].object, s->docs[r->doc].version,
-              r->reverses != 0 ? ", a reversal" : "", tg_posting_state_name(r->state),
-              (long long)r->hold_on);
+    sim_trace(s,
+              "row %u is posting %lld: doc %u, place %u, object %u version %u%s, begins %s on %lld",
+              (unsigned)(r - s->rows), (long long)r->id, r->doc, r->place, s->docs[r->doc].object,
+              s->docs[r->doc].version, r->reverses != 0 ? ", a reversal" : "",
+              tg_posting_state_name(r->state), (long long)r->hold_on);
 }
 
 static void write_posting(struct sim *s, struct batch *b, const struct sim_entry *e,
@@ -423,8 +436,11 @@ static void write_posting(struct sim *s, struct batch *b, const struct sim_entry
         version = from->reverses->object;
         doc.version = sim_version_of(s, version)->version;
         doc.original = sim_doc_of(s, from->reverses->key);
+    } else {
+        doc.leg = (unsigned)(from->leg[1] - '0');
     }
-    r = new_row(s, b, &doc);
+    (void)put(s, b, SIM_MARK_ROW, (uint32_t)s->row_count);
+    r = sim_new_row(s, &doc);
     ids[at] = r->id;
     r->version = version;
     r->reverses = from->reverses != NULL ? from->reverses->id : 0;
@@ -462,6 +478,7 @@ static void correct_one(struct sim *s, struct batch *b, const struct tg_known_po
     struct sim_mark *m;
 
     see_correction(s, r, c);
+    r->judged = true;
     if (c != TG_CORRECT_CANCEL && c != TG_CORRECT_REVERSE_WHEN_POSTED) {
         return;
     }
@@ -558,8 +575,9 @@ static void decide_plain(struct sim *s, struct batch *b, uint32_t entry)
     struct sim_doc doc = {.place = e->object, .original = -1, .amount = {e->micros}};
     struct sim_row *r;
 
-    key_of_plain(entry, doc.key);
-    r = new_row(s, b, &doc);
+    sim_key_of_plain(entry, 1, doc.key);
+    (void)put(s, b, SIM_MARK_ROW, (uint32_t)s->row_count);
+    r = sim_new_row(s, &doc);
     r->entry = entry;
     begin_row(s, e, r);
 }

@@ -95,6 +95,7 @@ static void write_row(struct sim *s, const struct sim_mark *m)
     }
     r->state = m->to;
     r->exception = m->exception;
+    r->exception_restored = false;
     r->was_unknown =
         r->was_unknown || (m->exception != NULL && strcmp(m->exception, "outcome_unknown") == 0);
     if (m->from == TG_POSTING_HELD || m->from == TG_POSTING_EXCEPTION) {
@@ -106,6 +107,7 @@ static void write_row(struct sim *s, const struct sim_mark *m)
     }
     if (m->kind == SIM_MARK_SILENT) {
         r->due_ms = m->due_ms;
+        r->attempt = m->by == SIM_BY_PEOPLE ? 0 : r->attempt;
         return;
     }
     r->attempt = m->attempt;
@@ -125,6 +127,7 @@ static void write_mark(struct sim *s, const struct sim_mark *m)
         s->rows[m->row].planned = true;
         return;
     case SIM_MARK_HOLD:
+        s->rows[m->row].hold = m->hold != NULL ? m->hold : s->rows[m->row].hold;
         s->rows[m->row].hold_on = m->hold_on;
         s->rows[m->row].due_ms = m->due_ms;
         return;
@@ -197,7 +200,7 @@ static void feed_marked(struct sim *s, uint32_t row)
 static void intake_committed(struct sim *s)
 {
     for (size_t i = 0; i < s->row_count; i++) {
-        s->rows[i].cancelling = false;
+        s->rows[i].cancelling = s->rows[i].judged = false;
     }
     s->intake_busy = false;
     sim_shell_load(s);
@@ -209,6 +212,7 @@ void sim_shell_notice(struct sim *s, uint32_t group)
     size_t done_count = 0;
     size_t kept = 0;
     bool intake = false;
+    bool people = false;
 
     for (size_t i = 0; i < s->mark_count; i++) {
         if (s->marks[i].group == group) {
@@ -223,6 +227,9 @@ void sim_shell_notice(struct sim *s, uint32_t group)
             feed_marked(s, done[i].row);
         } else if (done[i].by == SIM_BY_HOLDS) {
             sim_holds_done(s, &done[i]);
+        } else if (done[i].by == SIM_BY_PEOPLE) {
+            sim_person_done(s, &done[i]);
+            people = true;
         }
         intake = intake || done[i].by == SIM_BY_INTAKE;
     }
@@ -231,6 +238,9 @@ void sim_shell_notice(struct sim *s, uint32_t group)
     }
     if (intake) {
         intake_committed(s);
+    }
+    if (people && s->mutation != SIM_MUTATION_ACT_UNTOLD) {
+        sim_shell_load(s);
     }
     sim_holds_turn(s);
     sim_intake_turn(s);
@@ -541,7 +551,7 @@ void sim_shell_start(struct sim *s)
         struct sim_row *r = &s->rows[i];
 
         r->held = r->out = r->cancel_told = r->cancelling = r->hold_marking = false;
-        r->behind = r->ended = false;
+        r->behind = r->ended = r->person_marking = r->judged = false;
         r->marks_out = 0;
         r->told = r->state;
     }

@@ -80,7 +80,13 @@
     X(NOT_SUPERSEDED, "does not tell the engine that a later version came")                        \
     X(RESTORED_BLINDLY, "restores a backup as if nothing had been sent since")                     \
     X(RELEASED_BLINDLY, "releases after a restore as if nothing had been sent since")              \
-    X(REREAD_BLINDLY, "reads the stream again as if nothing had been sent since")
+    X(REREAD_BLINDLY, "reads the stream again as if nothing had been sent since")                  \
+    X(RAN_OUT_IS_KNOWN, "cancels after a restore what ran out of time while held")                 \
+    X(UNKNOWN_IGNORED, "lets people act as if every outcome were known")                           \
+    X(ACTS_AT_ONCE, "lets people act on what a hold or a correction has in hand")                  \
+    X(EDIT_KEEPS_KEY, "sends an edited posting under the key of the old one")                      \
+    X(DISCARD_FORGOTTEN, "forgets that a person discarded a reversal")                             \
+    X(ACT_UNTOLD, "does not load again what a person let go on")
 
 #define SIM_MUTATION_ENUM(name, what) SIM_MUTATION_##name,
 enum sim_mutation { SIM_MUTATION_TABLE(SIM_MUTATION_ENUM) SIM_MUTATION_COUNT };
@@ -144,6 +150,12 @@ enum sim_mutation { SIM_MUTATION_TABLE(SIM_MUTATION_ENUM) SIM_MUTATION_COUNT };
     X(RESTORED_HELD, "restores with holds in the backup")                                          \
     X(REREAD, "entries of the stream that were read again after a restore")                        \
     X(RELEASED_DOUBT, "releases of what may have been sent before a restore")                      \
+    X(REPLAYED, "exceptions replayed by a person")                                                 \
+    X(RESOLVED_POSTED, "exceptions of which a person said that it is there")                       \
+    X(RESOLVED_ABSENT, "exceptions of which a person said that it is not there")                   \
+    X(DISCARDED, "exceptions discarded")                                                           \
+    X(EDITED, "exceptions edited")                                                                 \
+    X(PERSON_REFUSED, "things people asked for and were refused")                                  \
     X(OTHER_LIFE, "effects of another life of the journal that a person is asked about")           \
     X(FOUND_AGAIN, "postings of another life of the journal that were found")
 
@@ -154,6 +166,7 @@ enum sim_seen { SIM_SEEN_TABLE(SIM_SEEN_ENUM) SIM_SEEN_COUNT };
 enum sim_event_kind {
     SIM_EV_ENTRY,  /* .a entry of the stream */
     SIM_EV_CANCEL, /* .a entry */
+    SIM_EV_PERSON,
     SIM_EV_BACKUP,
     SIM_EV_RESTORE,
     SIM_EV_ARRIVE,  /* .a request: reaches the destination */
@@ -198,6 +211,7 @@ struct sim_object {
     unsigned version_count;
     struct sim_says versions[SIM_VERSIONS_MAX]; /* version N at N - 1 */
     unsigned char key[TG_POSTING_KEY_BYTES];
+    bool given_up; /* something of it was discarded, in whichever life of the journal */
 };
 
 /* An entry of the stream. */
@@ -231,6 +245,7 @@ struct sim_doc {
     int original; /* it reverses that one; -1: not a reversal */
     uint32_t object;
     unsigned version; /* 0: plain */
+    unsigned leg;
     struct tg_decimal amount;
     unsigned effects; /* in the book */
     int64_t landed_ms;
@@ -258,7 +273,10 @@ struct sim_row {
     int64_t due_ms;
     int64_t first_sent_ms;
     const char *exception;
-    bool was_unknown;           /* an exception of it said so */
+    bool was_unknown;        /* an exception of it said so */
+    bool exception_restored; /* its exception was in the backup already */
+    bool ended_by_person;
+    unsigned generation;
     const char *hold;           /* NULL: none */
     int64_t hold_on;            /* id; to here */
     bool restored;              /* its row came from a backup, or from an entry read again */
@@ -268,8 +286,10 @@ struct sim_row {
     bool cancel_told;
     bool cancelling;   /* intake's mark is on its way: not to be loaded */
     bool hold_marking; /* a hold's is */
-    bool behind;       /* to be loaded although the cursor is past it */
-    bool ended;        /* final, and nobody has looked yet who waits for it */
+    bool person_marking;
+    bool judged; /* intake decided about it, and has not committed */
+    bool behind; /* to be loaded although the cursor is past it */
+    bool ended;  /* final, and nobody has looked yet who waits for it */
     unsigned marks_out;
     bool went; /* since its last sent mark, or it was found sent */
     int64_t send_marked_ms;
@@ -316,7 +336,7 @@ enum sim_mark_kind {
     SIM_MARK_WAIT     /* of a place (.place .due_ms .at_ms) */
 };
 
-enum sim_writer { SIM_BY_DISPATCH, SIM_BY_INTAKE, SIM_BY_HOLDS };
+enum sim_writer { SIM_BY_DISPATCH, SIM_BY_INTAKE, SIM_BY_HOLDS, SIM_BY_PEOPLE };
 
 struct sim_mark {
     enum sim_mark_kind kind;
@@ -327,6 +347,9 @@ struct sim_mark {
     bool lost;
     enum tg_posting_state from, to;
     enum tg_hold_step step; /* BY_HOLDS */
+    const char *hold;       /* HOLD: another reason than before; NULL: the same */
+    int64_t look_at;        /* BY_PEOPLE: a posting that may have ended meanwhile */
+    bool person_goes;       /* BY_PEOPLE: to be loaded */
     int64_t hold_on;
     unsigned attempt;
     int64_t due_ms;
@@ -386,6 +409,7 @@ struct sim {
     int64_t first_id;
     int64_t hold_timeout_ms;
     int64_t restored_ms, restored_row; /* durable: the last restore; postings up to that id */
+    unsigned restores_due;
     bool intake_busy, holds_busy, holds_walk;
     struct sim_request requests[SIM_REQUESTS_MAX];
     size_t request_count;
@@ -439,8 +463,11 @@ void sim_shell_answer(struct sim *s, uint32_t request, int result, int64_t retry
 void sim_make_objects(struct sim *s);
 void sim_intake_turn(struct sim *s);
 /* The key of what version owes as its leg; as the product's. */
-void sim_key_of(struct sim *s, uint32_t object, unsigned version, unsigned leg,
+void sim_key_of(struct sim *s, uint32_t object, unsigned version, unsigned leg, unsigned generation,
                 unsigned char out[TG_POSTING_KEY_BYTES]);
+void sim_key_of_plain(uint32_t entry, unsigned generation, unsigned char out[TG_POSTING_KEY_BYTES]);
+/* A posting that is not yet durable, of that document. */
+struct sim_row *sim_new_row(struct sim *s, const struct sim_doc *doc);
 int sim_doc_of(struct sim *s, const unsigned char key[TG_POSTING_KEY_BYTES]); /* -1: none */
 void sim_intake_end(void);                                                    /* of the process */
 int sim_intake_begin(struct tg_error *err);
@@ -452,6 +479,10 @@ void sim_holds_done(struct sim *s, const struct sim_mark *m);
 int64_t sim_holds_wake_ms(const struct sim *s);
 /* Is it held behind, or is there, one of an older version that is not final? Its id, or 0. */
 int64_t sim_before(struct sim *s, uint32_t row);
+
+/* ---- people.c ---- */
+void sim_person(struct sim *s);
+void sim_person_done(struct sim *s, const struct sim_mark *m);
 
 /* ---- backup.c ---- */
 void sim_backup(struct sim *s);

@@ -81,7 +81,7 @@ static void look_held(struct sim *s, const struct sim_row *r)
     }
     w = &s->rows[sim_row_of(s, r->hold_on)];
     if (tg_posting_is_final(w->state) && !w->ended && w->marks_out == 0 && !w->cancelling &&
-        !w->hold_marking && !s->holds_walk && !s->holds_busy) {
+        !w->hold_marking && !w->person_marking && !s->holds_walk && !s->holds_busy) {
         sim_fault(s, "posting %lld waits for %lld, which is %s, and nobody looks", (long long)r->id,
                   (long long)w->id, tg_posting_state_name(w->state));
     }
@@ -93,7 +93,7 @@ void sim_story_look(struct sim *s)
         const struct sim_row *r = &s->rows[i];
 
         if (!r->planned || tg_posting_is_final(r->state) || r->marks_out > 0 || r->cancelling ||
-            r->hold_marking || r->told != r->state) {
+            r->hold_marking || r->person_marking || r->told != r->state) {
             continue;
         }
         switch (r->state) {
@@ -165,17 +165,19 @@ static unsigned effects_of_reversal(const struct sim *s, int doc)
     return n;
 }
 
-/* What stands of one leg of a version: 0 or 1, or there is a fault. */
+/* What stands of one leg of a version, over its generations: 0 or 1, or there is a fault. */
 static unsigned net_of(struct sim *s, uint32_t object, unsigned version, unsigned leg)
 {
-    unsigned char key[TG_POSTING_KEY_BYTES];
-    unsigned effects, reversals;
-    int doc;
+    unsigned effects = 0, reversals = 0;
 
-    sim_key_of(s, object, version, leg, key);
-    doc = sim_doc_of(s, key);
-    effects = doc >= 0 ? s->docs[doc].effects : 0;
-    reversals = doc >= 0 ? effects_of_reversal(s, doc) : 0;
+    for (size_t i = 0; i < s->doc_count; i++) {
+        const struct sim_doc *d = &s->docs[i];
+
+        if (d->original < 0 && d->object == object && d->version == version && d->leg == leg) {
+            effects += d->effects;
+            reversals += effects_of_reversal(s, (int)i);
+        }
+    }
     if (effects > 1 || reversals > effects) {
         sim_fault(s, "object %u version %u leg %u: %u effects and %u reversals", object, version,
                   leg, effects, reversals);
@@ -186,7 +188,7 @@ static unsigned net_of(struct sim *s, uint32_t object, unsigned version, unsigne
 static void end_object(struct sim *s, uint32_t object)
 {
     const struct sim_object *o = &s->objects[object];
-    const bool person = has_exception(s, object);
+    const bool person = o->given_up || has_exception(s, object);
 
     for (unsigned v = 1; v <= o->version_count && !s->failed; v++) {
         const struct sim_says *says = &o->versions[v - 1];
@@ -225,6 +227,12 @@ static void end_reversal(struct sim *s, const struct sim_row *r)
 {
     const struct sim_row *o = &s->rows[sim_row_of(s, r->reverses)];
 
+    if (r->ended_by_person) {
+        return; /* what it takes back stands, or another generation takes it back */
+    }
+    if (r->state == TG_POSTING_CANCELLED && o->state == TG_POSTING_REVERSED) {
+        return; /* by another generation */
+    }
     if ((r->state == TG_POSTING_POSTED) != (o->state == TG_POSTING_REVERSED)) {
         sim_fault(s, "reversal %lld is %s and its original %s", (long long)r->id,
                   tg_posting_state_name(r->state), tg_posting_state_name(o->state));

@@ -218,9 +218,16 @@ static void make_faults(struct sim *s)
         const int64_t backup_ms = sim_between(s, s->now_ms, until_ms);
 
         sim_at(s, backup_ms, SIM_EV_BACKUP, 0, 0, 0);
+        s->restores_due = 1;
         sim_at(s, sim_between(s, backup_ms, until_ms), SIM_EV_RESTORE, 0, 0, 0);
         if (sim_below(s, 3) == 0) {
+            s->restores_due++;
             sim_at(s, sim_between(s, backup_ms, until_ms), SIM_EV_RESTORE, 0, 0, 0);
+        }
+    }
+    if (sim_below(s, 3) != 0) {
+        for (uint64_t k = sim_below(s, 12); k > 0; k--) {
+            sim_at(s, sim_between(s, s->now_ms, until_ms + 7200000), SIM_EV_PERSON, 0, 0, 0);
         }
     }
     sim_at(s, until_ms, SIM_EV_CALM, 0, 0, 0);
@@ -325,6 +332,9 @@ static void happen(struct sim *s, const struct sim_event *ev)
         s->stream[s->stream_count++] = ev->a;
         sim_trace(s, "entry %u arrives", ev->a);
         sim_intake_turn(s);
+        break;
+    case SIM_EV_PERSON:
+        sim_person(s);
         break;
     case SIM_EV_BACKUP:
         sim_backup(s);
