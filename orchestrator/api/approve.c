@@ -27,6 +27,7 @@ struct deciding {
     char tenant[TG_TENANT_MAX_BYTES + 1];
     char asked_by[TG_CLIENT_MAX_BYTES + 1], decided_by[TG_CLIENT_MAX_BYTES + 1];
     char reason[TG_REASON_MAX_BYTES + 1], verb[TG_CODE_MAX_BYTES + 1];
+    json_t *what;                 /* owned */
     char why[TG_ERROR_MAX_BYTES]; /* it could not be done */
     bool changed;
 };
@@ -34,7 +35,11 @@ struct deciding {
 bool tg_approvals_needed(const struct tg_performer *p, const struct tg_control *c)
 {
     const char *discard = p->config->approvals.discard;
+    const unsigned above = p->config->approvals.replay_above;
 
+    if (c->kind == TG_CONTROL_REPLAYS) {
+        return above > 0 && json_array_size(json_object_get(c->body, "items")) > above;
+    }
     return c->kind == TG_CONTROL_DISCARD && discard != NULL && strcmp(discard, "on") == 0;
 }
 
@@ -136,18 +141,16 @@ void tg_approvals_ask(const struct tg_performer *p, struct tg_control *c, const 
 static bool on_approval(void *arg, const struct tg_row_approval *row)
 {
     struct deciding *w = arg;
-    json_t *what = json_loads(row->what, 0, NULL);
-
+    w->what = json_loads(row->what, 0, NULL);
     w->id = row->id;
     w->state = row->state;
     w->expires_ms = row->expires_ms;
-    w->exception = json_integer_value(json_object_get(what, "exception"));
+    w->exception = json_integer_value(json_object_get(w->what, "exception"));
     (void)snprintf(w->tenant, sizeof(w->tenant), "%s", row->tenant);
     (void)snprintf(w->asked_by, sizeof(w->asked_by), "%s", row->asked_by);
     (void)snprintf(w->decided_by, sizeof(w->decided_by), "%s", row->decided_by);
     (void)snprintf(w->reason, sizeof(w->reason), "%s", row->reason);
     (void)snprintf(w->verb, sizeof(w->verb), "%s", row->verb);
-    json_decref(what);
     return false;
 }
 
@@ -172,6 +175,7 @@ static void decided(struct deciding *w)
     } else {
         tg_control_answer(w->c, json_pack("{s:b, s:n}", "changed", w->changed, "message"));
     }
+    json_decref(w->what);
     free(w);
 }
 
@@ -263,6 +267,35 @@ static void on_people(void *arg, const struct tg_people_answer *a)
     }
 }
 
+static void on_replay(void *arg, int64_t id, const char *why)
+{
+    struct deciding *w = arg;
+
+    w->changed = id != 0;
+    if (id == 0) {
+        (void)snprintf(w->why, sizeof(w->why), "%s", why);
+    }
+    decided(w);
+}
+
+static void replay(struct deciding *w)
+{
+    const char *token = json_string_value(json_object_get(w->what, "token"));
+    const struct tg_replays_wish wish = {.tenant = w->tenant,
+                                         .actor = w->asked_by,
+                                         .reason = w->reason,
+                                         .token = token != NULL ? token : "",
+                                         .filter = json_object_get(w->what, "filter"),
+                                         .items = json_object_get(w->what, "items"),
+                                         .approval = w->id,
+                                         .second = w->c->actor,
+                                         .said = w->c->reason,
+                                         .done = on_replay,
+                                         .arg = w};
+
+    tg_replays_begin(w->p->replays, &wish);
+}
+
 /* What was asked for, by its verb. */
 static void execute(struct deciding *w)
 {
@@ -277,7 +310,9 @@ static void execute(struct deciding *w)
                                         .done = on_people,
                                         .arg = w};
 
-    if (strcmp(w->verb, TG_APPROVAL_DISCARD) != 0) {
+    if (strcmp(w->verb, TG_APPROVAL_REPLAY) == 0) {
+        replay(w);
+    } else if (strcmp(w->verb, TG_APPROVAL_DISCARD) != 0) {
         (void)snprintf(w->why, sizeof(w->why), "this program does not know what was asked for");
         decided(w);
     } else if (tg_people_submit(w->p->dispatch, &r) != 0) {
@@ -306,6 +341,14 @@ static bool is_settled(struct deciding *w, bool approves)
     return true;
 }
 
+static void drop(struct deciding *w)
+{
+    if (w != NULL) {
+        json_decref(w->what);
+    }
+    free(w);
+}
+
 void tg_approvals_decide(const struct tg_performer *p, struct tg_control *c)
 {
     const char *decision = json_string_value(json_object_get(c->body, "decision"));
@@ -321,12 +364,12 @@ void tg_approvals_decide(const struct tg_performer *p, struct tg_control *c)
     if (rc < 0 || *place_of(p, c->id) != NULL) {
         tg_control_refuse(c, TG_PROBLEM_UNAVAILABLE, "%s",
                           rc < 0 ? NOT_NOW : "it is being decided right now; look again");
-        free(w);
+        drop(w);
         return;
     }
     if (rc == 1 || strcmp(w->tenant, c->tenant) != 0) {
         tg_control_refuse(c, TG_PROBLEM_NOT_FOUND, "this tenant has no approval of that number");
-        free(w);
+        drop(w);
         return;
     }
     *place_of(p, c->id) = w;

@@ -15,6 +15,7 @@
 #include "journal/approvals.h"
 
 #define TG_APPROVAL_DISCARD "discard" /* what: {"exception": ID} */
+#define TG_APPROVAL_REPLAY "replay"   /* what: as a control's body for api/replays.h */
 
 /* Does this need a second person? */
 bool tg_approvals_needed(const struct tg_performer *p, const struct tg_control *c);

@@ -380,7 +380,11 @@ static void begin(struct asked *a)
     }
     if (c->body == NULL) {
         tg_reply_problem(a->list.out, TG_PROBLEM_INTERNAL, rq->correlation_id, "out of memory");
-    } else if (tg_ops_call(a->list.ctx, rq, c, a->list.out)) {
+    } else if (!tg_ops_call(a->list.ctx, rq, c, a->list.out)) {
+        /* the reply says why */
+    } else if (json_object_get(c->result, "approval") != NULL) { /* nothing was done yet */
+        tg_reply_json(a->list.out, 202, json_incref(c->result), rq->correlation_id);
+    } else {
         rc = tg_reader_replay(a->list.reader, json_integer_value(json_object_get(c->result, "id")),
                               on_replay, &s, &a->err);
         tg_ops_show_end(&a->list, rc, &a->err, s.json);

@@ -118,6 +118,22 @@ static const struct tg_config_destination *find(const struct tg_config_tenant *t
     return NULL;
 }
 
+/* Above what the configuration allows one person, the wish waits for a second one. */
+static void replay_many(const struct tg_performer *p, struct tg_control *c)
+{
+    const char *token = json_string_value(json_object_get(c->body, "token"));
+    char subject[64];
+
+    if (!tg_approvals_needed(p, c)) {
+        tg_replays_start(p->replays, c);
+        return;
+    }
+    /* one wish for each dry run: its token begins with when that was */
+    (void)snprintf(subject, sizeof(subject), "%zu exceptions, %.16s",
+                   json_array_size(json_object_get(c->body, "items")), token != NULL ? token : "");
+    tg_approvals_ask(p, c, TG_APPROVAL_REPLAY, subject, json_incref(c->body));
+}
+
 void tg_perform(void *arg, struct tg_control *c)
 {
     const struct tg_performer *p = arg;
@@ -150,7 +166,7 @@ void tg_perform(void *arg, struct tg_control *c)
         tg_perform_exception(p, c);
         return;
     case TG_CONTROL_REPLAYS:
-        tg_replays_start(p->replays, c);
+        replay_many(p, c);
         return;
     case TG_CONTROL_APPROVE:
         tg_approvals_decide(p, c);

@@ -15,6 +15,7 @@
 #include "common/log.h"
 #include "dispatch/people.h"
 #include "intake/again.h"
+#include "journal/approvals.h"
 #include "journal/replays.h"
 
 #define TOKEN_BYTES 65
@@ -27,10 +28,11 @@ struct run {
     struct tg_row_replay row; /* its texts are below */
     char tenant[TG_TENANT_MAX_BYTES + 1], actor[TG_CLIENT_MAX_BYTES + 1];
     char reason[TG_REASON_MAX_BYTES + 1], token[TOKEN_BYTES];
-    json_t *refusals;         /* owned */
-    bool is_noted;            /* its row is on disk */
-    struct tg_control *asked; /* whom to tell; NULL: nobody */
-    int64_t *items;           /* owned */
+    json_t *refusals;                                     /* owned */
+    int64_t *items;                                       /* owned */
+    bool is_noted;                                        /* its row is on disk */
+    void (*done)(void *arg, int64_t id, const char *why); /* until then */
+    void *done_arg;
 };
 
 /* One item that is asked for. */
@@ -347,45 +349,46 @@ static void on_begun(void *arg, bool ok, const struct tg_error *err)
 {
     struct run *u = arg;
     struct tg_replays *r = u->owner;
-    struct tg_control *c = u->asked;
+    void (*done)(void *arg, int64_t id, const char *why) = u->done;
+    void *done_arg = u->done_arg;
 
-    u->asked = NULL;
     if (!ok) {
         tg_log(TG_LOG_ERROR, "api", "replay %" PRId64 " cannot be noted: %s", u->row.id, err->text);
         take_out(r, u);
-        tg_control_refuse(c, TG_PROBLEM_UNAVAILABLE,
-                          "the journal did not take it; nothing was done, try again later");
+        done(done_arg, 0,
+             "it changed meanwhile, or the process stops; nothing was done, look again");
         return;
     }
     u->is_noted = true;
-    tg_control_answer(c, json_pack("{s:I}", "id", (json_int_t)u->row.id));
+    done(done_arg, u->row.id, NULL);
     later(r, 0);
 }
 
-static int note_beginning(struct tg_replays *r, struct run *u, const json_t *filter,
-                          const json_t *items)
+static int note_beginning(struct tg_replays *r, struct run *u, const struct tg_replays_wish *wish)
 {
     struct tg_row_replay row = u->row;
     struct tg_batch *b = tg_batch_new();
-    char *filter_text = json_dumps(filter, JSON_COMPACT);
-    char *items_text = json_dumps(items, JSON_COMPACT);
+    char *filter = json_dumps(wish->filter, JSON_COMPACT);
+    char *items = json_dumps(wish->items, JSON_COMPACT);
     int rc = -1;
 
     row.tenant = u->tenant;
     row.actor = u->actor;
     row.reason = u->reason;
     row.token = u->token;
-    row.filter = filter_text;
-    row.items = items_text;
-    if (b != NULL && filter_text != NULL && items_text != NULL && tg_batch_replay(b, &row) == 0 &&
-        put_audit(b, u, "replay.begun") == 0) {
+    row.filter = filter;
+    row.items = items;
+    if (b != NULL && filter != NULL && items != NULL && tg_batch_replay(b, &row) == 0 &&
+        put_audit(b, u, "replay.begun") == 0 &&
+        (wish->approval == 0 || tg_batch_approval_end(b, wish->approval, TG_APPROVAL_DONE,
+                                                      wish->second, wish->said) == 0)) {
         rc = tg_journal_submit(r->with.journal, b, on_begun, u);
     }
     if (rc != 0) {
         tg_batch_free(b);
     }
-    free(filter_text);
-    free(items_text);
+    free(filter);
+    free(items);
     return rc;
 }
 
@@ -400,39 +403,63 @@ static const struct run *find(const struct tg_replays *r, const char *tenant, co
     return u;
 }
 
-void tg_replays_start(struct tg_replays *r, struct tg_control *c)
+void tg_replays_begin(struct tg_replays *r, const struct tg_replays_wish *wish)
 {
-    const json_t *items = json_object_get(c->body, "items");
-    const char *token = json_string_value(json_object_get(c->body, "token"));
-    const struct run *same = find(r, c->tenant, token != NULL ? token : "");
+    const struct run *same = find(r, wish->tenant, wish->token);
     struct run *u;
 
     if (same != NULL && same->is_noted) {
-        tg_control_answer(c, json_pack("{s:I}", "id", (json_int_t)same->row.id));
+        wish->done(wish->arg, same->row.id, NULL);
         return;
     }
     if (r->stopped || r->count == TG_REPLAYS_MAX || same != NULL) {
-        tg_control_refuse(
-            c, TG_PROBLEM_UNAVAILABLE,
-            "%d replays go on or the process stops; nothing was done, try again later",
-            (int)r->count);
+        wish->done(
+            wish->arg, 0,
+            "too many replays go on, or the process stops; nothing was done, try again later");
         return;
     }
-    u = run_new(c->tenant, c->actor, c->reason, token != NULL ? token : "", items);
+    u = run_new(wish->tenant, wish->actor, wish->reason, wish->token, wish->items);
     if (u == NULL) {
-        tg_control_refuse(c, TG_PROBLEM_INTERNAL, "no memory for a replay; nothing was done");
+        wish->done(wish->arg, 0, "no memory for a replay; nothing was done");
         return;
     }
     u->owner = r;
-    u->asked = c;
+    u->done = wish->done;
+    u->done_arg = wish->arg;
     u->row.id = tg_journal_next_id(r->with.journal, TG_TABLE_REPLAYS);
     u->row.at_ms = wall_ms();
     append(r, u);
-    if (note_beginning(r, u, json_object_get(c->body, "filter"), items) != 0) {
+    if (note_beginning(r, u, wish) != 0) {
         take_out(r, u);
-        tg_control_refuse(c, TG_PROBLEM_UNAVAILABLE,
-                          "the journal takes nothing now; nothing was done, try again later");
+        wish->done(wish->arg, 0,
+                   "the journal takes nothing now; nothing was done, try again later");
     }
+}
+
+static void tell_control(void *arg, int64_t id, const char *why)
+{
+    struct tg_control *c = arg;
+
+    if (id == 0) {
+        tg_control_refuse(c, TG_PROBLEM_UNAVAILABLE, "%s", why);
+    } else {
+        tg_control_answer(c, json_pack("{s:I}", "id", (json_int_t)id));
+    }
+}
+
+void tg_replays_start(struct tg_replays *r, struct tg_control *c)
+{
+    const char *token = json_string_value(json_object_get(c->body, "token"));
+    const struct tg_replays_wish wish = {.tenant = c->tenant,
+                                         .actor = c->actor,
+                                         .reason = c->reason,
+                                         .token = token != NULL ? token : "",
+                                         .filter = json_object_get(c->body, "filter"),
+                                         .items = json_object_get(c->body, "items"),
+                                         .done = tell_control,
+                                         .arg = c};
+
+    tg_replays_begin(r, &wish);
 }
 
 /* One of before the start. */

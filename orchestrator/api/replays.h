@@ -34,10 +34,21 @@ struct tg_replays_parts {
 /* Reads what goes on from the journal. NULL with err. */
 struct tg_replays *tg_replays_new(const struct tg_replays_parts *parts, struct tg_reader *r,
                                   struct tg_error *err);
-/*
- * c->body: {"filter": {...}, "items": [ids], "token": "..."}. Answers the control after the commit
- * with {"id": n}; one that goes on with that token already is answered with its id.
- */
+/* What is to be begun. Views and JSON are the caller's. */
+struct tg_replays_wish {
+    const char *tenant, *actor, *reason, *token;
+    const json_t *filter, *items; /* an object; a list of exceptions.id */
+    int64_t approval;             /* that allows it, and ends in the same commit; 0: none */
+    const char *second, *said;    /* who approved it, and why */
+    /* Once, on the loop, maybe before the call returns: the id after the commit, or 0 and why not.
+     */
+    void (*done)(void *arg, int64_t id, const char *why);
+    void *arg;
+};
+
+/* One that goes on with that token already is not begun again: done has its id. */
+void tg_replays_begin(struct tg_replays *r, const struct tg_replays_wish *wish);
+/* The same for a control whose body is {"filter", "items", "token"}; answered with {"id": n}. */
 void tg_replays_start(struct tg_replays *r, struct tg_control *c);
 /* Nothing new is begun; what is asked for is answered, and not counted. Its handle closes. */
 void tg_replays_stop(struct tg_replays *r);

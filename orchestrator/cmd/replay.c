@@ -159,6 +159,16 @@ static int show_found(const struct options *o, const json_t *found, struct tg_er
     return 0;
 }
 
+static int show_asked(const struct options *o, const json_t *asked, struct tg_error *err)
+{
+    if (o->json && tg_out_borrowed(COMMAND, asked) != TG_EXIT_OK) {
+        return tg_error_set(err, "out of memory");
+    }
+    fprintf(tg_out_last(o->json), "replay: waits for a second person: approval %lld\n",
+            (long long)number_of(asked, "approval"));
+    return 0;
+}
+
 /* ---- asking ---- */
 
 struct ask {
@@ -227,8 +237,12 @@ static int replay(const struct ask *a, json_t *filter)
             print_groups(found);
         }
         rc = post(a, filter, text_of(found, "token"), &run);
-        rc = rc == 0 ? wait_for_end(a, &run) : rc;
-        rc = rc == 0 ? show_run(a->o, run, a->err) : rc;
+        if (rc == 0 && json_object_get(run, "approval") != NULL) {
+            rc = show_asked(a->o, run, a->err);
+        } else {
+            rc = rc == 0 ? wait_for_end(a, &run) : rc;
+            rc = rc == 0 ? show_run(a->o, run, a->err) : rc;
+        }
     }
     json_decref(found);
     json_decref(run);

@@ -104,8 +104,9 @@ struct tg_config {
     } rules;
     struct tg_config_alerts alerts;
     struct {
-        char *discard;      /* "on": giving something up needs a second person; or "off" */
-        int64_t expires_ms; /* how long a wish waits for one */
+        char *discard;         /* "on": giving something up needs a second person; or "off" */
+        unsigned replay_above; /* exceptions that one person may replay together; 0: any number */
+        int64_t expires_ms;    /* how long a wish waits for one */
     } approvals;
     char *schemas;   /* directory; default conf/schemas */
     char *catalogue; /* default conf/catalogue.yaml */

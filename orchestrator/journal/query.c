@@ -433,6 +433,8 @@ int tg_reader_list_postings(struct tg_reader *r, const struct tg_posting_query *
     "WHERE id = CAST(substr(a.subject, 8) AS INTEGER)) "                                           \
     "WHEN 'destination ' THEN (SELECT name FROM destinations "                                     \
     "WHERE id = CAST(substr(a.subject, 13) AS INTEGER)) "                                          \
+    "WHEN 'approval ' THEN (SELECT tenant || '/' FROM approvals "                                  \
+    "WHERE id = CAST(substr(a.subject, 10) AS INTEGER)) "                                          \
     "WHEN 'replay ' THEN (SELECT tenant || '/' FROM replays "                                      \
     "WHERE id = CAST(substr(a.subject, 8) AS INTEGER)) "                                           \
     "WHEN 'approval ' THEN (SELECT tenant || '/' FROM approvals "                                  \

@@ -22,10 +22,10 @@ def more_room(conf):
 def make():
     made = []
 
-    def start(name, **kw):
-        made.append(Firm(name, edit_nginx=more_room, **kw).start())
-        return made[-1]
-    yield start
+    def build(name, start=True, **kw):
+        made.append(Firm(name, edit_nginx=more_room, **kw))
+        return made[-1].start() if start else made[-1]
+    yield build
     found = [f.stop() for f in made]
     for f in made:
         f.remove()
@@ -193,6 +193,51 @@ def test_by_command(make):
         assert done.returncode == 1 and "accepted" in done.stderr or "an id is" in done.stderr, (text, done.stderr)
     assert cli("--status", "999").returncode == 1
     assert cli("--status", "x").returncode == 1
+
+
+def test_many_need_a_second_person(make):
+    with Rest() as rest:
+        firm = make("replaytwo", start=False, erp=erp(rest.url, UPSERT))
+        firm.yaml.write_text(firm.yaml.read_text() + "\napprovals: { replay_above: 5 }\n")
+        firm.start()
+
+        def decide(client, id_, decision, who):
+            return client.post(f"/v1/ops/approvals/{id_}", json={"decision": decision}, headers={
+                "Authorization": "Bearer " + firm.token("ops:approve", client=who)})
+        with firm.client() as c:
+            refused_by_the_erp(firm, rest, c, range(20))
+            few = {"filter": {"ids": [1, 2, 3, 4, 5]}}
+            done = call(firm, c, {**few, "dry_run": False, "token": call(firm, c, few).json()["token"]})
+            assert done.status_code == 200 and ended(firm, c, done.json()["id"])["done"] == 5
+            body = {"filter": {"destination": "erp"}}
+            run = {**body, "dry_run": False, "token": call(firm, c, body).json()["token"], "reason": "opened again"}
+            asked = call(firm, c, run)
+            assert asked.status_code == 202 and asked.json()["changed"], asked.text
+            again = call(firm, c, run)
+            assert again.status_code == 202 and again.json() == {**asked.json(), "changed": False}
+            assert open_now(firm) == 15, "nothing was done yet"
+            id_ = asked.json()["approval"]
+            rows = get(firm, c, "approvals").json()["approvals"]
+            assert [(r["verb"], r["asked_by"]) for r in rows] == [("replay", "ops-anna")]
+            assert rows[0]["subject"].startswith("15 exceptions")
+            assert decide(c, id_, "approve", "ops-anna").status_code == 409
+            firm.orchestrator.kill()
+            firm.orchestrator.start()
+            firm.edge_ready()
+            approved = decide(c, id_, "approve", "ops-ben")
+            assert approved.status_code == 200 and approved.json()["state"] == "done", approved.text
+            over = ended(firm, c, call(firm, c, run).json()["id"])
+            assert (over["done"], over["by"], over["reason"]) == (15, "ops-anna", "opened again")
+            stack.wait_for(lambda: len(rest.keys()) == 20, 60, "all are in the ERP")
+            assert decide(c, id_, "approve", "ops-ben").json()["changed"] is False
+            seen = {r["action"]: r["actor"] for r in get(firm, c, f"audit?subject=approval%20{id_}").json()["audit"]}
+            assert seen == {"approval.asked": "ops-anna", "approval.done": "ops-ben"}
+            refused_by_the_erp(firm, rest, c, range(100, 110))
+            done = firm.orchestrator.run("replay", "--filter", "destination=erp", "-c", firm.yaml)
+            assert done.returncode == 0 and "waits for a second person: approval " in done.stdout, done.stdout + done.stderr
+            number = done.stdout.split("approval ")[1].strip()
+            refused = decide(c, number, "refuse", "ops-ben")
+            assert refused.json()["state"] == "refused" and open_now(firm) == 10
 
 
 BAD = ["", "[]", "{", "7", '{"filter": {}}', '{"filter": []}', '{"filter": {"x": 1}}', '{"filter": {"code": 1}}',
