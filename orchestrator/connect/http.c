@@ -277,9 +277,10 @@ static bool set_safety(struct tg_http_call *c)
            SET(CURLOPT_DISALLOW_USERNAME_IN_URL, 1L) &&
            SET(CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2) &&
            SET(CURLOPT_SSL_VERIFYPEER, 1L) && SET(CURLOPT_SSL_VERIFYHOST, 2L) &&
-           SET(CURLOPT_QUICK_EXIT, 1L) && SET(CURLOPT_OPENSOCKETFUNCTION, on_open_socket) &&
-           SET(CURLOPT_OPENSOCKETDATA, c) && SET(CURLOPT_PREREQFUNCTION, on_before_request) &&
-           SET(CURLOPT_PREREQDATA, c);
+           SET(CURLOPT_QUICK_EXIT, 1L) &&
+           SET(CURLOPT_UPLOAD_BUFFERSIZE, (long)TG_HTTP_SEND_BUFFER_BYTES) &&
+           SET(CURLOPT_OPENSOCKETFUNCTION, on_open_socket) && SET(CURLOPT_OPENSOCKETDATA, c) &&
+           SET(CURLOPT_PREREQFUNCTION, on_before_request) && SET(CURLOPT_PREREQDATA, c);
 }
 
 static bool set_site(struct tg_http_call *c)
