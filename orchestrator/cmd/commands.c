@@ -57,6 +57,9 @@ static const struct tg_command commands[] = {
      "audit verify [-c FILE] [--public-key FILE] [--json]\n"
      "audit checkpoint [-c FILE]\n",
      tg_cmd_audit},
+    {"reconcile", "control totals against the sum of the postings they are made of",
+     "reconcile [-c FILE] [--tenant TENANT] [--destination NAME] [--period PERIOD] [--json]\n",
+     tg_cmd_reconcile},
     {"backup", "copy the journal while it is in use, and verify the copy",
      "backup --to PATH [-c FILE] [--json]\n", tg_cmd_backup},
     {"restore", "put a backup in the journal's place",

@@ -90,14 +90,14 @@ static int sum_group(struct reconciling *c, int64_t number, struct tg_reconciled
     tg_bind_i64(&b, number);
     tg_bind_text(&b, c->place->kind);
     tg_bind_text(&b, c->place->period);
-    tg_bind_i64(&b, TG_RECONCILE_ROWS_MAX + 1);
+    tg_bind_i64(&b, c->q->whole ? INT64_MAX : TG_RECONCILE_ROWS_MAX + 1);
     result = b.result == SQLITE_OK ? sqlite3_step(s) : b.result;
     if (result == SQLITE_ROW) {
         out->total_count = sqlite3_column_int64(s, 0);
         out->total_micros = sqlite3_column_int64(s, 1);
         out->posted_count = sqlite3_column_int64(s, 2);
         out->posted_micros = sqlite3_column_int64(s, 3);
-        out->summed = out->posted_count <= TG_RECONCILE_ROWS_MAX;
+        out->summed = c->q->whole || out->posted_count <= TG_RECONCILE_ROWS_MAX;
         out->equal = out->summed && out->posted_count == out->total_count &&
                      out->posted_micros == out->total_micros;
         c->summed += out->posted_count;

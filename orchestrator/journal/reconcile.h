@@ -28,6 +28,7 @@ struct tg_reconciled {
 struct tg_reconcile_query {
     const char *tenant;
     struct tg_str destination, period; /* data NULL: all */
+    bool whole; /* a group is added up however large it is: for a command, not for a request */
 };
 
 /*

@@ -14,6 +14,14 @@ BURST = 50  # entries of one batch
 LISTS = {"exceptions": "exceptions", "postings": "postings", "audit": "audit",
          "reconciliation": "reconciliation"}
 
+ZETA = """\
+  - id: zeta
+    sources: {{ psa: {{ decoder: canonical, uri: "urn:zeta:psa", clients: [ svc-zeta ] }} }}
+    master:   {d}/master.json
+    calendar: {d}/calendar.yaml
+    destinations: {{ erp: {{ connector: file, path: {d}/out/zeta }}, payroll: {{ connector: file, path: {d}/out/zetapay }} }}
+"""
+
 
 def more_room(conf):
     """The rates of people's calls are not what is tested here."""
@@ -23,7 +31,9 @@ def more_room(conf):
 
 @pytest.fixture(scope="module")
 def firm():
-    f = Firm("opsread", edit_nginx=more_room).start()
+    f = Firm("opsread", edit_nginx=more_room)
+    f.yaml.write_text(f.yaml.read_text() + ZETA.format(d=f.dir))
+    f.start()
     yield f
     found = f.stop()
     f.remove()
@@ -208,6 +218,26 @@ def test_the_totals_are_the_postings(firm, filled):
         assert sum(r["postings"]["count"] for r in rows) == count
         some = pages(firm, c, "reconciliation", destination="erp", period=rows[0]["period"])[0]
         assert [r["destination"] for r in some] == ["erp"] * len(some) and some
+        done = firm.orchestrator.run("reconcile", "--json", "-c", firm.yaml)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["reconciliation"] == [
+            {**r, "destination": "acme/" + r["destination"]} for r in rows], "the command says the same"
+        # a copy, and a hand in it
+        copy = firm.path("altered.db")
+        assert firm.orchestrator.run("backup", "--to", copy, "-c", firm.yaml).returncode == 0
+        db = sqlite3.connect(copy)
+        db.execute("UPDATE control_totals SET count = count + 1 WHERE destination = 0")
+        db.commit()
+        db.close()
+        other = firm.path("altered.yaml")
+        other.write_text(firm.yaml.read_text().replace("journal.db", "altered.db"))
+        done = firm.orchestrator.run("reconcile", "-c", other)
+        assert done.returncode == 1 and "reconcile: DIFFERENT" in done.stdout, done.stdout + done.stderr
+        done = firm.orchestrator.run("reconcile", "--tenant", "acme", "--destination", "erp", "-c", firm.yaml)
+        assert done.returncode == 0 and f"reconcile: ok ({len([r for r in rows if r['destination'] == 'erp'])} totals" \
+            in done.stdout, done.stdout
+        assert firm.orchestrator.run("reconcile", "--tenant", "nope", "-c", firm.yaml).returncode == 1
+        assert firm.orchestrator.run("reconcile", "more").returncode == 2
 
 
 def test_the_summary(firm, filled):
@@ -248,12 +278,31 @@ def test_nobody_without_the_scope(firm, filled, path):
         assert refused.status_code in (400, 405), refused.text
 
 
-@pytest.mark.parametrize("path", PATHS)
-def test_another_tenant_sees_nothing(firm, filled, path):
-    """zeta is not configured here; what is not configured has no data."""
+def test_another_tenant_sees_nothing(firm, filled):
     with firm.client() as c:
-        answer = get(firm, c, path, tenant="zeta")
-        assert (answer.status_code, answer.json()["code"]) == (403, "tenant_missing")
+        id_ = get(firm, c, "exceptions").json()["exceptions"][0]["id"]
+        key = get(firm, c, "postings").json()["postings"][0]["key"]
+        cursors = {name: get(firm, c, name, limit=1).json()["next"] for name in LISTS}
+        for path in (f"exceptions/{id_}", f"postings/{key}"):
+            assert get(firm, c, path).status_code == 200
+            answer = get(firm, c, path, tenant="zeta")
+            assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+        for name in LISTS:
+            assert pages(firm, c, name, tenant="zeta")[0] == [], name
+            assert get(firm, c, name, tenant="zeta", cursor=cursors[name]).json()["code"] == "cursor_invalid"
+        for params in ({"subject": "TE-000007"}, {"state": "posted"}, {"destination": "erp"}):
+            assert pages(firm, c, "postings", tenant="zeta", **params)[0] == []
+        assert pages(firm, c, "exceptions", tenant="zeta", state="all", subject=filled[0])[0] == []
+        assert pages(firm, c, "audit", tenant="zeta", subject=filled[0])[0] == []
+        s = get(firm, c, "summary", tenant="zeta").json()
+        assert s["exceptions"] == {"open": 0, "oldest_at": None, "more": False, "groups": []}
+        assert [d["states"] for d in s["destinations"]] == [{}, {}]
+        seen = c.post("/v1/ops/replays", json={"filter": {"ids": [id_]}}, headers={
+            "Authorization": "Bearer " + firm.token("ops:write", client="ops-zoe", tenant="zeta")})
+        assert seen.json()["count"] == 0
+        for path in PATHS:  # one that is not configured has no data
+            answer = get(firm, c, path, tenant="omega")
+            assert (answer.status_code, answer.json()["code"]) == (403, "tenant_missing")
 
 
 @pytest.mark.parametrize("path,params,code", [
