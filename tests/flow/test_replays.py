@@ -140,8 +140,8 @@ def test_it_goes_on_after_a_kill(make):
             body = {"filter": {"owner": sql(firm, "SELECT owner FROM exceptions LIMIT 1")[0][0]}}
             run = {**body, "dry_run": False, "token": call(firm, c, body).json()["token"]}
             id_ = call(firm, c, run).json()["id"]
-            for _ in range(3):
-                firm.orchestrator.kill()
+            for how in ("kill", "stop", "kill"):
+                assert getattr(firm.orchestrator, how)() in (None, 0), "a stop in between is clean"
                 firm.orchestrator.start()
                 firm.edge_ready()
                 assert get(firm, c, f"replays/{id_}").json()["total"] == MANY
