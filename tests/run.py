@@ -106,7 +106,7 @@ def layers(fast):
         ("contract", lambda: pytest("contract", ["tests/contract"])),
         ("unit-asan", lambda: unit("asan")),
         ("unit", lambda: unit("plain")),
-        ("sim", lambda: command("sim", ["build/sim", "1", "3000"])),
+        ("sim", lambda: command("sim", ["build/sim", "1", "10000"])),
         ("sim-asan", lambda: command("sim-asan", ["build/asan/sim", "500000", "300"])),
         ("sim-mutations", lambda: command("sim-mutations", ["tests/sim/mutations.sh"])),
         ("fuzz-corpora", lambda: command("fuzz-corpora", ["tests/fuzz/replay.sh"])),

@@ -118,12 +118,14 @@ static const char *const questions[] = {
     "AND NOT EXISTS (SELECT 1 FROM postings r INDEXED BY postings_reverses "
     "WHERE r.reverses = p.id AND (r.state <> 8 OR EXISTS "
     "(SELECT 1 FROM exceptions x WHERE x.posting = r.id AND x.state = 4)))",
+    /* a reversal follows its original alone, which a person may have said is there */
     "SELECT 'posting ' || m.id || ' is on its way before posting ' || p.id || ' of an older "
     "version is final' FROM postings m INDEXED BY postings_open "
     "CROSS JOIN objects mo ON mo.id = m.object "
     "CROSS JOIN objects o INDEXED BY objects_key ON o.key = mo.key AND o.version < mo.version "
     "CROSS JOIN postings p INDEXED BY postings_object ON p.object = o.id "
-    "WHERE " TG_STATE_OPEN("m.") " AND p.destination = m.destination "
+    "WHERE " TG_STATE_OPEN("m.") " AND m.reverses IS NULL "
+                                 "AND p.destination = m.destination "
                                  "AND p.state NOT IN (6, 8, 10)",
 
     /* control totals, both ways; what was reversed stays in them, beside its reversal */

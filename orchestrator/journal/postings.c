@@ -150,10 +150,11 @@ int tg_reader_effects(struct tg_reader *r, const unsigned char key[TG_POSTING_KE
 {
     sqlite3_stmt *s = tg_reader_statement(
         r, TG_READ_EFFECTS,
-        COLUMNS "FROM objects o INDEXED BY objects_key CROSS JOIN postings p "
-                "INDEXED BY postings_object ON p.object = o.id " JOINS
-                "WHERE o.key = ?1 AND (p.state NOT IN (8, 10) OR (p.state = 8 AND q.state = 6)) "
-                "AND NOT (p.state = 6 AND p.reverses IS NOT NULL) ORDER BY p.id LIMIT ?2",
+        COLUMNS
+        "FROM objects o INDEXED BY objects_key CROSS JOIN postings p "
+        "INDEXED BY postings_object ON p.object = o.id " JOINS
+        "WHERE o.key = ?1 AND (p.state NOT IN (8, 10) OR (p.state = 8 AND q.state NOT IN (8, 10))) "
+        "AND NOT (p.state = 6 AND p.reverses IS NOT NULL) ORDER BY p.id LIMIT ?2",
         err);
     struct tg_bind b;
 

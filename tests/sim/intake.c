@@ -112,7 +112,8 @@ void sim_make_objects(struct sim *s)
     const bool plain_only = sim_below(s, 4) == 0;
 
     s->first_id = sim_between(s, 1, 1000000);
-    s->hold_timeout_ms = sim_between(s, 300000, SIM_HOLD_MAX_MS);
+    s->hold_timeout_ms = sim_below(s, 2) == 0 ? sim_between(s, 30000, 120000)
+                                              : sim_between(s, 300000, SIM_HOLD_MAX_MS);
     make_plain(s, (uint64_t)sim_between(s, 1, plain_only ? SIM_PLAIN_MAX : 8));
     s->object_count = plain_only ? 0 : (size_t)sim_between(s, 1, SIM_OBJECTS_MAX);
     for (uint32_t i = 0; i < s->object_count; i++) {

@@ -5,7 +5,7 @@ set -uo pipefail
 cd "$(dirname "$0")/../.." || exit 1
 
 sim=${1:-build/sim}
-runs=${2:-2000}
+runs=${2:-30000}
 failed=0
 
 if ! out=$(TG_SIM_MUTATION=0 "$sim" 1 "$runs"); then

@@ -91,6 +91,79 @@ static void only_what_waits_for_a_person_expires(void **state)
     }
 }
 
+static void what_another_life_may_have_sent_is_unknown(void **state)
+{
+    struct tg_effect_told t = {.state = TG_POSTING_HELD};
+
+    (void)state;
+    assert_false(tg_effect_is_unknown(&t));
+    t.first_sent_ms = 1;
+    assert_true(tg_effect_is_unknown(&t));
+    t.state = TG_POSTING_EXCEPTION; /* rejected: the time is its own */
+    assert_false(tg_effect_is_unknown(&t));
+    t.ran_out = true; /* held in the backup, and then its time was up */
+    assert_true(tg_effect_is_unknown(&t));
+    t.first_sent_ms = 0;
+    assert_false(tg_effect_is_unknown(&t));
+    t.restored = true; /* a person may have replayed it since */
+    assert_true(tg_effect_is_unknown(&t));
+    t = (struct tg_effect_told){.state = TG_POSTING_EXCEPTION, .was_unknown = true};
+    assert_true(tg_effect_is_unknown(&t));
+}
+
+static void a_posting_begins_as_what_may_have_been_sent(void **state)
+{
+    (void)state;
+    assert_int_equal(tg_posting_begins(false, 0), TG_POSTING_READY);
+    assert_int_equal(tg_posting_begins(false, 1), TG_POSTING_IN_DOUBT);
+    assert_int_equal(tg_posting_begins(true, 0), TG_POSTING_HELD);
+    assert_int_equal(tg_posting_begins(true, 1), TG_POSTING_HELD);
+}
+
+static void what_is_being_written_is_left_alone(void **state)
+{
+    (void)state;
+    for (int s = 0; s < TG_POSTING_STATE_COUNT; s++) {
+        const enum tg_posting_state is = (enum tg_posting_state)s;
+
+        assert_int_equal(tg_let_go(true, TG_GRIP_WAITS, is, 0), TG_LET_GO_LATER);
+        assert_int_equal(tg_let_go(false, TG_GRIP_TELLING, is, 0), TG_LET_GO_LATER);
+        assert_int_equal(tg_let_go(false, TG_GRIP_BEGUN, is, 0), TG_LET_GO_NO);
+        assert_int_equal(tg_let_go(false, TG_GRIP_WAITS, is, 1), TG_LET_GO_YES);
+    }
+    assert_int_equal(tg_let_go(false, TG_GRIP_NONE, TG_POSTING_READY, 0), TG_LET_GO_YES);
+    assert_int_equal(tg_let_go(false, TG_GRIP_NONE, TG_POSTING_READY, 1), TG_LET_GO_NO);
+    assert_int_equal(tg_let_go(false, TG_GRIP_NONE, TG_POSTING_SENT, 1), TG_LET_GO_NO);
+    assert_int_equal(tg_let_go(false, TG_GRIP_NONE, TG_POSTING_EXCEPTION, 1), TG_LET_GO_YES);
+}
+
+static void steps_of_a_hold(void **state)
+{
+    struct tg_hold_case c = {.waits_for = TG_POSTING_SENT};
+
+    (void)state;
+    assert_int_equal(tg_hold_decide(&c), TG_HOLD_STEP_NONE);
+    assert_false(tg_hold_asks(&c));
+    c.is_due = true;
+    assert_int_equal(tg_hold_decide(&c), TG_HOLD_STEP_WAIT);
+    c.waits_for = TG_POSTING_EXCEPTION;
+    assert_int_equal(tg_hold_decide(&c), TG_HOLD_STEP_EXPIRE);
+    c.waits_for = TG_POSTING_CANCELLED;
+    assert_true(tg_hold_asks(&c));
+    assert_int_equal(tg_hold_decide(&c), TG_HOLD_STEP_RELEASE);
+    c.is_behind = true;
+    assert_int_equal(tg_hold_decide(&c), TG_HOLD_STEP_NEXT);
+    c.is_reversal = true;
+    assert_false(tg_hold_asks(&c));
+    assert_int_equal(tg_hold_decide(&c), TG_HOLD_STEP_CANCEL);
+    c.waits_for = TG_POSTING_POSTED;
+    assert_int_equal(tg_hold_decide(&c), TG_HOLD_STEP_RELEASE);
+    assert_int_equal(tg_hold_event(TG_HOLD_STEP_RELEASE, false), TG_PE_RELEASE);
+    assert_int_equal(tg_hold_event(TG_HOLD_STEP_RELEASE, true), TG_PE_RELEASE_DOUBT);
+    assert_int_equal(tg_hold_event(TG_HOLD_STEP_CANCEL, true), TG_PE_SUPERSEDED);
+    assert_int_equal(tg_hold_event(TG_HOLD_STEP_EXPIRE, true), TG_PE_HOLD_EXPIRED);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -100,6 +173,10 @@ int main(void)
         cmocka_unit_test(nothing_is_reversed_twice),
         cmocka_unit_test(holds_end_with_what_they_wait_for),
         cmocka_unit_test(only_what_waits_for_a_person_expires),
+        cmocka_unit_test(what_another_life_may_have_sent_is_unknown),
+        cmocka_unit_test(a_posting_begins_as_what_may_have_been_sent),
+        cmocka_unit_test(what_is_being_written_is_left_alone),
+        cmocka_unit_test(steps_of_a_hold),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

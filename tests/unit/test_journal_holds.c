@@ -376,6 +376,28 @@ static void a_discarded_reversal_is_a_decision(void **state)
     }
 }
 
+/* A later version must know of a reversal that a person gave up, or it would plan it once more
+ * under the same key: also while its original is not known to be posted. */
+static void a_discarded_reversal_is_met_while_its_original_may_stand(void **state)
+{
+    struct jt *t = *state;
+    struct tg_row_object o = jt_object(1, 1, 1, 1, TG_VERSION_VALIDATED);
+    struct seen s = {.count = 0};
+    struct tg_reader *r;
+    struct tg_error err;
+
+    fill(t);
+    r = jt_reader(t);
+    jt_sql(t, "UPDATE postings SET state = 8 WHERE id = 2; UPDATE postings SET state = 9 WHERE id "
+              "= 1");
+    assert_int_equal(tg_reader_effects(r, o.key, see, &s, &err), 0);
+    EXPECT(&s, P1, R1, P2);
+    jt_sql(t, "UPDATE postings SET state = 8 WHERE id = 1"); /* it never was: both are over */
+    assert_int_equal(tg_reader_effects(r, o.key, see, &s, &err), 0);
+    EXPECT(&s, P2);
+    tg_reader_close(r);
+}
+
 #define CASE(f) cmocka_unit_test_setup_teardown(f, jt_setup, jt_teardown)
 
 int main(void)
@@ -389,6 +411,7 @@ int main(void)
         CASE(a_reversal_stands_beside_its_original),
         CASE(a_reversal_on_its_way_needs_a_posted_original),
         CASE(a_discarded_reversal_is_a_decision),
+        CASE(a_discarded_reversal_is_met_while_its_original_may_stand),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
