@@ -9,6 +9,8 @@
  * freed when libuv has let go of it. The callback may speak of handles that are not ours.
  *   - the end: calls, then the multi handle (which closes its idle connections), then timer and
  *     polls.
+ *   - calls wait in our line, never in libcurl's (no limit of connections a host there): it counts
+ * that wait as time to connect, and 8.14 goes through all that wait again and again.
  *   - without QUICK_EXIT a time-out during a name's resolution would wait for the resolver's
  * thread.
  */
@@ -604,8 +606,6 @@ static bool set_multi(struct tg_http *h)
            curl_multi_setopt(m, CURLMOPT_TIMERDATA, h) == CURLM_OK &&
            curl_multi_setopt(m, CURLMOPT_MAXCONNECTS, (long)TG_HTTP_IDLE_CONNECTIONS_MAX) ==
                CURLM_OK &&
-           curl_multi_setopt(m, CURLMOPT_MAX_HOST_CONNECTIONS,
-                             (long)TG_HTTP_HOST_CONNECTIONS_MAX) == CURLM_OK &&
            curl_multi_setopt(m, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)TG_HTTP_CALLS_MAX) ==
                CURLM_OK;
 }

@@ -109,12 +109,17 @@ static json_t *sorted(json_t *from)
 {
     size_t n = json_array_size(from);
     const char **names = calloc(n + 1, sizeof(*names));
-    json_t *out = names != NULL ? json_array() : NULL;
+    json_t *out;
 
-    for (size_t i = 0; out != NULL && i < n; i++) {
+    if (names == NULL) {
+        json_decref(from);
+        return NULL;
+    }
+    out = json_array();
+    for (size_t i = 0; i < n; i++) {
         names[i] = json_string_value(json_array_get(from, i));
     }
-    if (out != NULL && n > 0) {
+    if (n > 0) {
         qsort(names, n, sizeof(*names), by_text);
     }
     for (size_t i = 0; out != NULL && i < n; i++) {
