@@ -41,9 +41,6 @@ static const char *url_fault(const char *text)
     }
     if (curl_url_set(u, CURLUPART_URL, text, CURLU_DISALLOW_USER) != CURLUE_OK) {
         fault = "is not a http:// or https:// address without user and password";
-    } else if (curl_url_get(u, CURLUPART_QUERY, &part, 0) == CURLUE_OK ||
-               curl_url_get(u, CURLUPART_FRAGMENT, &part, 0) == CURLUE_OK) {
-        fault = "has a query or a fragment";
     } else if (curl_url_get(u, CURLUPART_HOST, &part, 0) != CURLUE_OK || part[0] == '\0') {
         fault = "has no host";
     }
@@ -67,6 +64,10 @@ int tg_http_url_check(struct tg_str url, struct tg_error *err)
     }
     if (fault == NULL && scheme_length(text) == 0) {
         fault = "does not begin with http:// or https://";
+    }
+    if (fault == NULL &&
+        strpbrk(text, "?#") != NULL) { /* an empty one too: a path goes behind it */
+        fault = "has a query or a fragment";
     }
     if (fault == NULL) { /* libcurl would read https:///x as https://x */
         fault = text[scheme_length(text)] == '/' ? "has no host" : url_fault(text);

@@ -144,6 +144,8 @@ static void urls(void **state)
                                       "https://u@erp.example/",
                                       "https://erp.example/?a=b",
                                       "https://erp.example/#a",
+                                      "https://erp.example/a?",
+                                      "https://erp.example#",
                                       "https://erp example/",
                                       "https://erp.example:99999/",
                                       "https://erp.example/\xc3\xa4"};
