@@ -8,6 +8,7 @@
 #define HTTPS "https://"
 #define TOKEN_MAX_BYTES 64
 #define DATE_MAX_BYTES 64
+#define DATE_MAX_S INT64_C(253402300799) /* the end of 9999: RFC 9110 has four digits */
 
 static bool is_visible(unsigned char c)
 {
@@ -274,7 +275,7 @@ int64_t tg_http_date(struct tg_str text)
         return -1;
     }
     seconds = curl_getdate(copy, NULL);
-    return seconds < 0 ? -1 : (int64_t)seconds * 1000;
+    return seconds < 0 || seconds > DATE_MAX_S ? -1 : (int64_t)seconds * 1000;
 }
 
 static bool is_digits(struct tg_str text)

@@ -6,9 +6,10 @@ cd "$(dirname "$0")/../.."
 
 out=build/fuzz-replay
 mkdir -p "$out"
-flags=(-std=gnu11 -g -O1 -D_GNU_SOURCE -DTG_FUZZ_REPLAY -I. -Itests/fuzz -Wall -Wextra
+flags=(-std=gnu11 -g -O1 -D_GNU_SOURCE -DTG_FUZZ_REPLAY -I. -Iorchestrator -Itests/fuzz -Wall -Wextra
     -fsanitize=address -fsanitize=undefined -fno-sanitize-recover=undefined)
-for source in common/*.c tests/fuzz/fuzz_replay_main.c; do
+connect=(orchestrator/connect/{http_text,address,answer,csv,buf}.c)
+for source in common/*.c "${connect[@]}" tests/fuzz/fuzz_replay_main.c; do
     object=$out/$(basename "$source" .c).o
     [ "$object" -nt "$source" ] || gcc "${flags[@]}" -c -o "$object" "$source"
 done
@@ -18,7 +19,7 @@ targets=0 inputs=0
 for source in tests/fuzz/fuzz_*.c; do
     name=$(basename "$source" .c)
     [ "$name" != fuzz_replay_main ] || continue
-    gcc "${flags[@]}" -o "$out/$name" "$source" "${objects[@]}" -ljansson -ljose -lcrypto
+    gcc "${flags[@]}" -o "$out/$name" "$source" "${objects[@]}" -ljansson -ljose -lcurl -lcrypto
     mapfile -t files < <(find "tests/fuzz/corpus/${name#fuzz_}" "tests/fuzz/corpus/$name" \
         -type f 2>/dev/null | sort)
     if [ ${#files[@]} -eq 0 ]; then

@@ -11,7 +11,7 @@ seconds=${1:-60}
 only=${2:-}
 out=build/fuzz
 cc=${FUZZ_CC:-clang}
-flags=(-std=gnu11 -g -O1 -D_GNU_SOURCE -I. -Wall -Wextra
+flags=(-std=gnu11 -g -O1 -D_GNU_SOURCE -I. -Iorchestrator -Wall -Wextra
     -fsanitize=address -fsanitize=undefined -fno-sanitize-recover=undefined)
 
 if ! command -v "$cc" >/dev/null; then
@@ -35,9 +35,11 @@ if [ ${#targets[@]} -eq 0 ]; then
     exit 1
 fi
 
+# what of orchestrator/ reads bytes from outside and stands alone
+connect=(orchestrator/connect/{http_text,address,answer,csv,buf}.c)
 mkdir -p "$out/obj" "$out/found"
 echo "fuzz: building ${#targets[@]} targets"
-for source in common/*.c; do
+for source in common/*.c "${connect[@]}"; do
     "$cc" "${flags[@]}" -fsanitize=fuzzer-no-link -c "$source" \
         -o "$out/obj/$(basename "$source" .c).o" || exit 1
 done
@@ -47,7 +49,7 @@ each=$((seconds / ${#targets[@]}))
 failed=()
 for name in "${targets[@]}"; do
     "$cc" "${flags[@]}" -fsanitize=fuzzer "tests/fuzz/$name.c" "$out"/obj/*.o \
-        -o "$out/$name" -ljansson -ljose -lcrypto || exit 1
+        -o "$out/$name" -ljansson -ljose -lcurl -lcrypto || exit 1
     mkdir -p "$out/corpus/$name"
     seeds=()
     [ -d "tests/fuzz/corpus/$name" ] && seeds=("tests/fuzz/corpus/$name")

@@ -231,6 +231,8 @@ static int64_t after(const char *value, const char *date)
 static void retry_after(void **state)
 {
     (void)state;
+    /* a year that no clock has, and whose milliseconds no number holds */
+    assert_int_equal(tg_http_date(tg_str_of("S-1:NoV-684444444")), -1);
     assert_true(after("0", NULL) == 0);
     assert_true(after("120", NULL) == 120000);
     assert_true(after("999999999999999999999", NULL) == TG_RETRY_AFTER_MAX_MS);
