@@ -80,7 +80,11 @@
 #define TG_EVENT_ID_REUSES_MAX 999      /* other events under one used event id */
 #define TG_EVENT_ID_STORED_MAX_BYTES 56 /* TG_EVENT_ID_MAX_BYTES and "-r999" */
 #define TG_INTAKE_BLOCK_MS 1000
-#define TG_INTAKE_READ_COUNT_MAX 64 /* entries of one shard in one read; a reply is held whole */
+/* Entries of one shard in one read; a reply is held whole, so many come only after a read in which
+ * each was small. */
+#define TG_INTAKE_READ_COUNT_MAX 64
+#define TG_INTAKE_READ_COUNT_SMALL_MAX TG_INTAKE_BATCH_MAX
+#define TG_INTAKE_SMALL_BYTES 16384
 #define TG_INTAKE_CLAIM_IDLE_MS 30000
 #define TG_INTAKE_TRIM_ACKS 1000
 #define TG_INTAKE_TRIM_MS 10000

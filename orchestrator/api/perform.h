@@ -13,11 +13,13 @@
 #include "intake/intake.h"
 
 struct deciding;
+struct tg_live;
 
 struct tg_performer {
     const struct tg_config *config;
     struct tg_dispatch *dispatch;
     struct tg_intake *intake;
+    struct tg_live *const *lives; /* one a tenant, same order as config */
     struct tg_replays *replays;
     struct tg_journal *journal;
     struct tg_reader *reader;   /* the loop's */

@@ -7,6 +7,8 @@
 #include "api/approve.h"
 #include "dispatch/people.h"
 #include "intake/again.h"
+#include "master/live.h"
+#include "master/master.h"
 
 /* What an answer needs after the commit. The performer lives as long. */
 struct pending {
@@ -168,6 +170,16 @@ static enum tg_people_verb verb_of(const struct tg_control *c)
     }
 }
 
+static bool may_move(void *arg, const char *from, const char *to, struct tg_error *why)
+{
+    const struct pending *w = arg;
+    const struct tg_config *config = w->p->config;
+    const struct tg_config_tenant *t = tg_config_tenant(config, tg_str_of(w->c->tenant));
+
+    return t != NULL &&
+           tg_master_may_move(tg_live_current(w->p->lives[t - config->tenants]), from, to, why);
+}
+
 void tg_perform_exception(const struct tg_performer *p, struct tg_control *c)
 {
     struct pending *w = malloc(sizeof(*w));
@@ -182,6 +194,7 @@ void tg_perform_exception(const struct tg_performer *p, struct tg_control *c)
                                         .ref = member(c, "reference"),
                                         .payload = content,
                                         .period = member(c, "period"),
+                                        .may_move = may_move,
                                         .done = on_people,
                                         .arg = w};
     int rc = -1;

@@ -510,6 +510,7 @@ static int open_api(struct serve *s, struct tg_error *err)
     s->performer = (struct tg_performer){.config = s->config,
                                          .dispatch = s->dispatch,
                                          .intake = s->intake,
+                                         .lives = s->lives.items,
                                          .replays = s->replays,
                                          .journal = s->journal,
                                          .reader = s->approvals_reader,

@@ -5,27 +5,64 @@
 #include "core/decimal.h"
 #include "dispatch/people.h"
 
-#define HOURS "hours"
 #define POSTING_DATE "posting_date"
 
-static int64_t magnitude(int64_t micros)
+/*
+ * What only the source may say. Hours, money and who or what it is about were approved there, the
+ * quantity is counted in the control totals, and a reversal takes back what was sent: a wrong one
+ * is corrected by a new version.
+ */
+static const char *const fixed_names[] = {"hours",    "amount", "rate",    "quantity",
+                                          "currency", "entry",  "version", "worker"};
+
+static bool is_fixed(const char *name)
 {
-    return micros < 0 ? -micros : micros;
+    for (size_t i = 0; i < sizeof(fixed_names) / sizeof(fixed_names[0]); i++) {
+        if (strcmp(name, fixed_names[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
-/* The quantity is the source's: it is counted in the control totals, and a reversal negates it. */
-static int check_hours(const json_t *payload, int64_t quantity_micros, struct tg_error *why)
+/* "1.5" is "1.50"; anything else is itself only. */
+static bool is_same(const json_t *was, const json_t *is)
 {
-    const char *text = json_string_value(json_object_get(payload, HOURS));
-    struct tg_decimal hours;
+    struct tg_decimal a, b;
 
-    if (json_object_get(payload, HOURS) == NULL) {
-        return 0;
+    if (json_is_string(was) && json_is_string(is) &&
+        tg_decimal_parse(tg_str_of(json_string_value(was)), &a) == 0 &&
+        tg_decimal_parse(tg_str_of(json_string_value(is)), &b) == 0) {
+        return a.micros == b.micros;
     }
-    if (text == NULL || tg_decimal_parse(tg_str_of(text), &hours) != 0 ||
-        magnitude(hours.micros) != magnitude(quantity_micros)) {
-        return tg_error_set(why, "`hours` cannot be edited: correct them in the source, which "
-                                 "sends a new version");
+    return json_equal(was, is) != 0;
+}
+
+static int check_members(const json_t *old, const json_t *payload, struct tg_error *why)
+{
+    const char *name;
+    json_t *value;
+
+    json_object_foreach((json_t *)old, name, value)
+    {
+        const json_t *is = json_object_get(payload, name);
+
+        if (is == NULL) {
+            return tg_error_set(why, "`%.64s` is missing: send the whole payload, as it should be",
+                                name);
+        }
+        if ((is_fixed(name) || json_is_number(value)) && !is_same(value, is)) {
+            return tg_error_set(why,
+                                "`%.64s` cannot be edited: correct it in the source, which sends a "
+                                "new version",
+                                name);
+        }
+    }
+    json_object_foreach((json_t *)payload, name, value)
+    {
+        if (is_fixed(name) && json_object_get(old, name) == NULL) {
+            return tg_error_set(why, "`%.64s` cannot be added by an edit", name);
+        }
     }
     return 0;
 }
@@ -62,7 +99,7 @@ static int check_period(const json_t *old, const json_t *payload, const char *ol
 }
 
 static char *checked(const json_t *old, const json_t *payload, const char *old_period,
-                     const char *period, int64_t quantity_micros, struct tg_error *why)
+                     const char *period, struct tg_error *why)
 {
     char *text;
 
@@ -74,7 +111,7 @@ static char *checked(const json_t *old, const json_t *payload, const char *old_p
         (void)tg_error_set(why, "the content is what it was: use replay to send it again");
         return NULL;
     }
-    if (check_hours(payload, quantity_micros, why) != 0 ||
+    if (check_members(old, payload, why) != 0 ||
         check_period(old, payload, old_period, period, why) != 0) {
         return NULL;
     }
@@ -86,13 +123,24 @@ static char *checked(const json_t *old, const json_t *payload, const char *old_p
 }
 
 char *tg_people_payload(const char *old, const char *edited, const char *old_period,
-                        const char *period, int64_t quantity_micros, struct tg_error *why)
+                        const char *period, struct tg_error *why)
 {
     json_t *before = json_loads(old, 0, NULL);
     json_t *after = json_loads(edited, JSON_REJECT_DUPLICATES, NULL);
-    char *text = checked(before, after, old_period, period, quantity_micros, why);
+    char *text = checked(before, after, old_period, period, why);
 
     json_decref(before);
     json_decref(after);
     return text;
+}
+
+bool tg_people_same_content(struct tg_str stored, const char *content)
+{
+    json_t *was = json_loadb((const char *)stored.data, stored.len, 0, NULL);
+    json_t *is = json_loads(content, JSON_REJECT_DUPLICATES, NULL);
+    const bool same = was != NULL && is != NULL && json_equal(was, is) != 0;
+
+    json_decref(was);
+    json_decref(is);
+    return same;
 }

@@ -62,6 +62,7 @@ struct ask {
     int64_t exception, approval;
     bool only_ask;
     tg_people_done done;
+    bool (*may_move)(void *arg, const char *from, const char *to, struct tg_error *why);
     void *arg;
     /* the answer, as far as it is known */
     struct tg_people_answer is;
@@ -164,6 +165,7 @@ int tg_people_submit(struct tg_dispatch *d, const struct tg_people_request *r)
     a->verb = r->verb;
     a->exception = r->exception;
     a->done = r->done;
+    a->may_move = r->may_move;
     a->arg = r->arg;
     at = a->text;
     a->tenant = keep(&at, r->tenant);
@@ -595,13 +597,59 @@ static enum step assign(struct ask *a, struct tg_error *err)
     return submit(a, b);
 }
 
-/* The exception is closed: the same thing once more, or something else. */
-static enum step closed(struct ask *a)
-{
-    const bool same = a->verb != TG_PEOPLE_ASSIGN && tg_person_ends_as(verb_of(a)) == a->is.state &&
-                      (a->is.state != TG_EXCEPTION_RESOLVED ||
-                       (strcmp(a->word, "posted") == 0) == (a->verb == TG_PEOPLE_RESOLVE_POSTED));
+struct repeated {
+    const char *content;
+    bool same;
+};
 
+static void on_edit(void *arg, const struct tg_row_edit *row)
+{
+    struct repeated *r = arg;
+
+    r->same = tg_people_same_content(row->body, r->content);
+}
+
+static bool on_resolved(void *arg, const struct tg_row_posting *row)
+{
+    struct repeated *r = arg;
+
+    r->same = row->ref != NULL && strcmp(row->ref, r->content) == 0;
+    return false;
+}
+
+/* What closed it is what is asked for now? 0, or -1 with err. */
+static int is_repeated(const struct ask *a, bool *same, struct tg_error *err)
+{
+    struct tg_reader *r = a->owner->d->reader;
+    struct repeated x = {.same = true};
+    int rc = 0;
+
+    *same = a->verb != TG_PEOPLE_ASSIGN && tg_person_ends_as(verb_of(a)) == a->is.state;
+    if (*same && a->is.state == TG_EXCEPTION_RESOLVED) {
+        *same = (strcmp(a->word, "posted") == 0) == (a->verb == TG_PEOPLE_RESOLVE_POSTED);
+    }
+    if (!*same || a->is.posting == 0) {
+        return 0;
+    }
+    if (a->verb == TG_PEOPLE_EDIT) {
+        x.content = a->payload;
+        rc = tg_reader_edit_of_posting(r, a->is.posting, on_edit, &x, err);
+    } else if (a->verb == TG_PEOPLE_RESOLVE_POSTED && a->ref != NULL) {
+        x.content = a->ref;
+        rc = tg_reader_posting(r, a->is.posting, on_resolved, &x, err);
+    }
+    *same = x.same;
+    return rc < 0 ? -1 : 0;
+}
+
+/* The exception is closed: the same thing once more, or something else. */
+static enum step closed(struct ask *a, struct tg_error *err)
+{
+    bool same;
+
+    if (is_repeated(a, &same, err) != 0) {
+        return STEP_FAILED;
+    }
     (void)snprintf(a->message, sizeof(a->message),
                    "exception %" PRId64 " is closed: it was %s%s%s%s%s%s; nothing was done",
                    a->exception, tg_exception_state_name(a->is.state),
@@ -621,6 +669,18 @@ static bool is_for_later(const struct tg_people *p, int64_t posting)
            tg_rows_find(d->rows, posting) != NULL;
 }
 
+/* The payload, malloc'ed; NULL with why. */
+static char *edited(const struct ask *a, const struct subject *s, struct tg_error *why)
+{
+    const char *period = a->period != NULL ? a->period : s->period;
+
+    if (strcmp(period, s->period) != 0 &&
+        (a->may_move == NULL || !a->may_move(a->arg, s->period, period, why))) {
+        return NULL;
+    }
+    return tg_people_payload(s->payload, a->payload, s->period, period, why);
+}
+
 static enum step act(struct ask *a, struct subject *s, struct tg_error *err)
 {
     const struct tg_person_verdict v = tg_person_decide(verb_of(a), &s->is);
@@ -638,9 +698,7 @@ static enum step act(struct ask *a, struct subject *s, struct tg_error *err)
         return STEP_ANSWERED;
     }
     if (a->verb == TG_PEOPLE_EDIT) {
-        payload =
-            tg_people_payload(s->payload, a->payload, s->period,
-                              a->period != NULL ? a->period : s->period, s->quantity_micros, &why);
+        payload = edited(a, s, &why);
         if (payload == NULL) {
             (void)snprintf(a->message, sizeof(a->message), "%s", why.text);
             answer(a, TG_PEOPLE_INVALID);
@@ -673,7 +731,7 @@ static enum step try_one(struct ask *a, struct tg_error *err)
         return STEP_ANSWERED;
     }
     if (a->is.state != TG_EXCEPTION_OPEN && a->is.state != TG_EXCEPTION_ASSIGNED) {
-        return closed(a);
+        return closed(a, err);
     }
     if (a->verb == TG_PEOPLE_ASSIGN) {
         return assign(a, err);

@@ -61,7 +61,10 @@ struct tg_people_request {
     const char *ref;      /* RESOLVE_POSTED: the destination's, at most TG_CONNECT_REF_MAX_BYTES */
     const char *payload;  /* EDIT: a JSON object */
     const char *period;   /* EDIT: of the control totals; NULL: as it was */
-    tg_people_done done;  /* once, on the loop: after the commit, or when nothing was done */
+    /* EDIT with another period: may a posting go from one to the other? arg is that of done; on the
+     * loop, before done. NULL: no. */
+    bool (*may_move)(void *arg, const char *from, const char *to, struct tg_error *why);
+    tg_people_done done; /* once, on the loop: after the commit, or when nothing was done */
     void *arg;
 };
 
@@ -70,10 +73,13 @@ int tg_people_submit(struct tg_dispatch *d, const struct tg_people_request *requ
 
 /*
  * The payload of an edit as it is stored (malloc'ed), or NULL with *why. It must be a JSON object
- * that differs from the old one, and agree with what the control totals count: `hours` with the
- * quantity, which stays, and what named the old period with the new one.
+ * that differs from the old one and has all its members. Numbers, hours, money, the worker and what
+ * it is about stay; what named the old period names the new one.
  */
 char *tg_people_payload(const char *old, const char *edited, const char *old_period,
-                        const char *period, int64_t quantity_micros, struct tg_error *why);
+                        const char *period, struct tg_error *why);
+
+/* Is that what the edit put in its place? */
+bool tg_people_same_content(struct tg_str stored, const char *content);
 
 #endif

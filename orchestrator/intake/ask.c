@@ -129,6 +129,17 @@ long tg_intake_take_list(struct tg_intake *i, const redisReply *list, unsigned s
 
 /* ---- reading ---- */
 
+/* The newest n that are held. */
+static bool are_small(const struct tg_intake *i, size_t n)
+{
+    for (size_t k = i->held_count - n; k < i->held_count; k++) {
+        if (i->held[k]->entry.field[TG_STREAM_BODY].len > TG_INTAKE_SMALL_BYTES) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* [[key, [entry, ...]], ...] or nil. Number held, or -1. */
 static long take_streams(struct tg_intake *i, const redisReply *reply)
 {
@@ -153,6 +164,7 @@ static long take_streams(struct tg_intake *i, const redisReply *reply)
         active += n > 0;
     }
     i->active_shards = active;
+    i->small_entries = total > 0 && are_small(i, (size_t)total);
     return total;
 }
 
@@ -168,13 +180,16 @@ static void on_read(void *arg, const redisReply *reply)
     tg_intake_advance(i);
 }
 
-/* COUNT is per stream: few active streams may give more each. */
+/* COUNT is per stream: few active streams may give more each. One commit takes all that one read
+ * gave, so on a slow disk the size of a read is the pace of a backlog. */
 static unsigned read_count(const struct tg_intake *i)
 {
-    unsigned among = i->active_shards != 0 ? i->active_shards : i->streams.shards;
-    unsigned n = TG_INTAKE_BATCH_MAX / among;
+    const unsigned among = i->active_shards != 0 ? i->active_shards : i->streams.shards;
+    const unsigned most =
+        i->small_entries ? TG_INTAKE_READ_COUNT_SMALL_MAX : TG_INTAKE_READ_COUNT_MAX;
+    const unsigned n = TG_INTAKE_BATCH_MAX / among;
 
-    return n == 0 ? 1 : n > TG_INTAKE_READ_COUNT_MAX ? TG_INTAKE_READ_COUNT_MAX : n;
+    return n == 0 ? 1 : n > most ? most : n;
 }
 
 static void read_entries(struct tg_intake *i)

@@ -38,6 +38,7 @@ struct tg_intake {
     int64_t wait_until_ms;                            /* loop time: after an error */
     char own[TG_SHARD_COUNT_MAX][TG_STREAM_ID_BYTES]; /* TG_READ_OWN: what follows this id */
     unsigned active_shards;                           /* that gave entries in the last read */
+    bool small_entries; /* each of them was at most TG_INTAKE_SMALL_BYTES */
     unsigned groups_left, claim_shard;
     bool groups_failed;
     char claim_cursor[TG_STREAM_ID_BYTES];

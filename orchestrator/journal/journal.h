@@ -293,8 +293,10 @@ int tg_reader_objects_held(struct tg_reader *r, const char *tenant, const char *
 /* HELD ones whose time is up, the longest overdue first. */
 int tg_reader_objects_due(struct tg_reader *r, int64_t now_ms, size_t limit, tg_object_fn fn,
                           void *arg, struct tg_error *err);
-/* The newest edit of an event's body. 0, 1: there is none, or -1. */
+/* The newest edit of an event's body, or of a posting's payload. 0, 1: there is none, or -1. */
 typedef void (*tg_edit_fn)(void *arg, const struct tg_row_edit *row);
+int tg_reader_edit_of_posting(struct tg_reader *r, int64_t posting, tg_edit_fn fn, void *arg,
+                              struct tg_error *err);
 int tg_reader_edit(struct tg_reader *r, int64_t event, tg_edit_fn fn, void *arg,
                    struct tg_error *err);
 int tg_reader_postings_of_object(struct tg_reader *r, int64_t object, tg_posting_fn fn, void *arg,

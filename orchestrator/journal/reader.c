@@ -459,14 +459,14 @@ int tg_reader_objects_due(struct tg_reader *r, int64_t now_ms, size_t limit, tg_
 
 /* ---- edits ---- */
 
-int tg_reader_edit(struct tg_reader *r, int64_t event, tg_edit_fn fn, void *arg,
+#define EDIT_SELECT(of)                                                                            \
+    "SELECT coalesce(event, 0), coalesce(posting, 0), actor, at_ms, body FROM edits "              \
+    "INDEXED BY edits_" of " WHERE " of " = ?1 ORDER BY id DESC LIMIT 1"
+
+/* s may be NULL: then err says why. */
+static int edit_of(struct tg_reader *r, sqlite3_stmt *s, int64_t id, tg_edit_fn fn, void *arg,
                    struct tg_error *err)
 {
-    sqlite3_stmt *s = tg_reader_statement(r, TG_READ_EDIT,
-                                          "SELECT event, actor, at_ms, body FROM edits "
-                                          "INDEXED BY edits_event WHERE event = ?1 "
-                                          "ORDER BY id DESC LIMIT 1",
-                                          err);
     struct tg_row_edit row = {0};
     struct tg_bind b;
     int result;
@@ -475,15 +475,30 @@ int tg_reader_edit(struct tg_reader *r, int64_t event, tg_edit_fn fn, void *arg,
         return -1;
     }
     b = tg_bind_begin(s);
-    tg_bind_i64(&b, event);
+    tg_bind_i64(&b, id);
     result = b.result == SQLITE_OK ? sqlite3_step(s) : b.result;
     if (result == SQLITE_ROW) {
         row.event = sqlite3_column_int64(s, 0);
-        row.actor = tg_column_text(s, 1);
-        row.at_ms = sqlite3_column_int64(s, 2);
-        row.body.data = sqlite3_column_blob(s, 3);
-        row.body.len = (size_t)sqlite3_column_bytes(s, 3);
+        row.posting = sqlite3_column_int64(s, 1);
+        row.actor = tg_column_text(s, 2);
+        row.at_ms = sqlite3_column_int64(s, 3);
+        row.body.data = sqlite3_column_blob(s, 4);
+        row.body.len = (size_t)sqlite3_column_bytes(s, 4);
         fn(arg, &row);
     }
     return tg_reader_finish(r, s, result, result == SQLITE_ROW, true, "an edit", err);
+}
+
+int tg_reader_edit(struct tg_reader *r, int64_t event, tg_edit_fn fn, void *arg,
+                   struct tg_error *err)
+{
+    return edit_of(r, tg_reader_statement(r, TG_READ_EDIT, EDIT_SELECT("event"), err), event, fn,
+                   arg, err);
+}
+
+int tg_reader_edit_of_posting(struct tg_reader *r, int64_t posting, tg_edit_fn fn, void *arg,
+                              struct tg_error *err)
+{
+    return edit_of(r, tg_reader_statement(r, TG_READ_EDIT_OF_POSTING, EDIT_SELECT("posting"), err),
+                   posting, fn, arg, err);
 }

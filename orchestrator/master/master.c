@@ -501,6 +501,43 @@ const json_t *tg_master_next_open_period(const struct tg_master *m, struct tg_st
     return NULL;
 }
 
+static const struct tg_span *span_named(const struct tg_spans *spans, const char *id)
+{
+    for (size_t i = 0; i < spans->count; i++) {
+        if (tg_str_equal_c(text_of(json_object_get(spans->items[i].json, "id")), id)) {
+            return &spans->items[i];
+        }
+    }
+    return NULL;
+}
+
+static bool same_entity(const struct tg_span *a, const struct tg_span *b)
+{
+    return a->legal_entity == NULL || b->legal_entity == NULL ||
+           strcmp(a->legal_entity, b->legal_entity) == 0;
+}
+
+bool tg_master_may_move(const struct tg_master *m, const char *from, const char *to,
+                        struct tg_error *why)
+{
+    const struct tg_calendar *c = &m->base->calendar;
+    const bool is_cycle = span_named(&c->pay_cycles, from) != NULL;
+    const struct tg_spans *spans = is_cycle ? &c->pay_cycles : &c->periods;
+    const struct tg_span *old = span_named(spans, from);
+    const struct tg_span *new = span_named(spans, to);
+
+    if (new == NULL || (old != NULL && !same_entity(old, new))) {
+        (void)tg_error_set(why, "the calendar has no %s `%.64s` for this posting",
+                           is_cycle ? "pay cycle" : "period", to);
+        return false;
+    }
+    if (!is_cycle && !tg_str_equal_c(text_of(json_object_get(new->json, "state")), "open")) {
+        (void)tg_error_set(why, "period `%.64s` is closed: name an open one", to);
+        return false;
+    }
+    return true;
+}
+
 bool tg_master_in_force(const json_t *dated_list, int32_t day, const char *state_or_null)
 {
     const json_t *latest = NULL;

@@ -96,6 +96,13 @@ const char *tg_master_closed_periods(const struct tg_master *m);
 const json_t *tg_master_next_open_period(const struct tg_master *m, struct tg_str legal_entity,
                                          int32_t day);
 
+/*
+ * May what was planned for the period or pay cycle `from` go to `to` instead? Both are of one kind
+ * and legal entity, and `to` is open. False with why.
+ */
+bool tg_master_may_move(const struct tg_master *m, const char *from, const char *to,
+                        struct tg_error *why);
+
 /* When destinations are not to be used: the calendar's `maintenance`. The caller changes nothing.
  */
 struct tg_maintenance {

@@ -37,7 +37,7 @@ def sql(firm, text, *args):
 
 
 def checked(firm):
-    done = firm.orchestrator.run("check", "-c", firm.yaml)
+    done = firm.orchestrator.run("check", "--journal", "-c", firm.yaml)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -167,6 +167,19 @@ def test_an_edit_posts_the_next_generation_once_across_a_kill(make_firm):
         assert done.returncode == 1 and "hours" in done.stderr
         path.write_text("{")
         assert cli(firm, "edit", str(x["id"]), "--file", path).returncode == 1
+        for wrong, said in (({"hours": "-" + payload["hours"]}, "hours"), ({"amount": "-99999.00"}, "amount"),
+                            ({"entry": "TE-999999"}, "entry"), ({"worker": "W-002"}, "worker")):
+            path.write_text(json.dumps(payload | wrong))
+            done = cli(firm, "edit", str(x["id"]), "--file", path)
+            assert done.returncode == 1 and f"`{said}` cannot be edited" in done.stderr, (wrong, done.stderr)
+        path.write_text(json.dumps({k: v for k, v in payload.items() if k != "hours"}))
+        assert "`hours` is missing" in cli(firm, "edit", str(x["id"]), "--file", path).stderr
+        for period, said in (("2026-10", "is closed"), ("2031-13", "has no period"), ("x", "has no period")):
+            moved = {k: period if v == payload["period"] else v for k, v in payload.items()}
+            path.write_text(json.dumps(moved))
+            done = cli(firm, "edit", str(x["id"]), "--file", path, "--period", period)
+            assert done.returncode == 1 and said in done.stderr, (period, done.stderr)
+        assert not rest.keys()
         hold = firm.orchestrator.run("destinations", "pause", "erp", "-c", firm.yaml)
         assert hold.returncode == 0, hold.stderr
         path.write_text(json.dumps(payload | {"task": "T-EDITED"}))
@@ -176,6 +189,9 @@ def test_an_edit_posts_the_next_generation_once_across_a_kill(make_firm):
         firm.orchestrator.start()
         firm.edge_ready()
         assert cli(firm, "edit", str(x["id"]), "--file", path).stdout.endswith("; nothing changed\n")
+        path.write_text(json.dumps(payload | {"task": "T-OTHER"}))
+        done = cli(firm, "edit", str(x["id"]), "--file", path)
+        assert done.returncode == 1 and "nothing was done" in done.stderr, done.stdout
         assert firm.orchestrator.run("destinations", "resume", "erp", "-c", firm.yaml).returncode == 0
         stack.wait_for(rest.keys, 20, "the edited one")
         stack.wait_for(lambda: sql(firm, "SELECT 1 FROM postings WHERE generation = 2 AND state = 6"), 20, "posted")

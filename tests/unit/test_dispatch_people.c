@@ -7,7 +7,10 @@
 #include "dispatch/people.h"
 #include "dispatch_rig.h"
 
-#define BAD "{\"entry\":\"TE-1\",\"version\":1,\"date\":\"2026-11-16\",\"hours\":\"1.00\"}"
+#define BAD_OF(hours)                                                                              \
+    "{\"entry\":\"TE-1\",\"version\":1,\"date\":\"2026-11-16\",\"worker\":\"W-1\",\"hours\":"      \
+    "\"" hours "\"}"
+#define BAD BAD_OF("1.00") /* no pay code */
 #define FAR_MS INT64_C(9000000000000)
 
 struct heard {
@@ -399,7 +402,7 @@ static void an_edit_is_the_next_generation(void **state)
     ids_go_on(g);
     r.payload = "[1]";
     assert_int_equal(ask(g, &r).last.result, TG_PEOPLE_INVALID);
-    r.payload = "{\"hours\":\"2.00\"}";
+    r.payload = BAD_OF("2.00");
     h = ask(g, &r);
     assert_int_equal(h.last.result, TG_PEOPLE_INVALID);
     assert_non_null(strstr(h.message, "hours"));
@@ -652,9 +655,10 @@ static void by_the_hundred(void **state)
 
 static void expect_payload(const char *edited, const char *period, const char *complaint)
 {
-    static const char old[] = "{\"hours\":\"1.50\",\"worker\":\"W-1\",\"pay_period\":\"2026-W47\"}";
+    static const char old[] = "{\"hours\":\"-1.50\",\"task\":\"T-1\",\"n\":3,"
+                              "\"pay_period\":\"2026-W47\"}";
     struct tg_error why = {""};
-    char *text = tg_people_payload(old, edited, "2026-W47", period, -1500000, &why);
+    char *text = tg_people_payload(old, edited, "2026-W47", period, &why);
 
     if (complaint == NULL) {
         assert_non_null(text);
@@ -668,17 +672,31 @@ static void expect_payload(const char *edited, const char *period, const char *c
 static void what_an_edit_may_say(void **state)
 {
     (void)state;
-    expect_payload("{\"hours\":\"1.5\",\"worker\":\"W-2\",\"pay_period\":\"2026-W47\"}", "2026-W47",
-                   NULL);
-    expect_payload("{\"hours\":\"1.5\",\"worker\":\"W-1\",\"pay_period\":\"2026-W48\"}", "2026-W48",
-                   NULL);
-    expect_payload("{\"worker\":\"W-1\",\"pay_period\":\"2026-W47\"}", "2026-W47", NULL);
-    expect_payload("{\"hours\":\"1.50\",\"worker\":\"W-1\",\"pay_period\":\"2026-W47\"}",
+    expect_payload("{\"hours\":\"-1.5\",\"task\":\"T-2\",\"n\":3,\"pay_period\":\"2026-W47\"}",
+                   "2026-W47", NULL);
+    expect_payload(
+        "{\"hours\":\"-1.5\",\"task\":\"T-2\",\"n\":3,\"pay_period\":\"2026-W47\",\"note\":\"x\"}",
+        "2026-W47", NULL);
+    expect_payload("{\"hours\":\"-1.5\",\"task\":\"T-1\",\"n\":3,\"pay_period\":\"2026-W48\"}",
+                   "2026-W48", NULL);
+    expect_payload("{\"hours\":\"-1.50\",\"task\":\"T-1\",\"n\":3,\"pay_period\":\"2026-W47\"}",
                    "2026-W47", "use replay");
-    expect_payload("{\"hours\":\"2\",\"pay_period\":\"2026-W47\"}", "2026-W47", "hours");
-    expect_payload("{\"hours\":1.5,\"pay_period\":\"2026-W47\"}", "2026-W47", "hours");
-    expect_payload("{\"hours\":\"1.50\",\"pay_period\":\"2026-W48\"}", "2026-W47", "pay_period");
-    expect_payload("{\"hours\":\"1.50\"}", "2026-W47", "pay_period");
+    expect_payload("{\"task\":\"T-2\",\"n\":3,\"pay_period\":\"2026-W47\"}", "2026-W47", "hours");
+    expect_payload("{\"hours\":\"1.50\",\"task\":\"T-2\",\"n\":3,\"pay_period\":\"2026-W47\"}",
+                   "2026-W47", "hours");
+    expect_payload("{\"hours\":\"2\",\"task\":\"T-2\",\"n\":3,\"pay_period\":\"2026-W47\"}",
+                   "2026-W47", "hours");
+    expect_payload("{\"hours\":-1.5,\"task\":\"T-2\",\"n\":3,\"pay_period\":\"2026-W47\"}",
+                   "2026-W47", "hours");
+    expect_payload("{\"hours\":\"-1.5\",\"task\":\"T-2\",\"n\":4,\"pay_period\":\"2026-W47\"}",
+                   "2026-W47", "`n`");
+    expect_payload("{\"hours\":\"-1.5\",\"n\":3,\"pay_period\":\"2026-W47\"}", "2026-W47", "task");
+    expect_payload("{\"hours\":\"-1.5\",\"task\":\"T-2\",\"n\":3,\"pay_period\":\"2026-W47\","
+                   "\"amount\":\"9\"}",
+                   "2026-W47", "added");
+    expect_payload("{\"hours\":\"-1.50\",\"task\":\"T-2\",\"n\":3,\"pay_period\":\"2026-W48\"}",
+                   "2026-W47", "pay_period");
+    expect_payload("{\"hours\":\"-1.50\",\"task\":\"T-2\",\"n\":3}", "2026-W47", "pay_period");
     expect_payload("[]", "2026-W47", "object");
     expect_payload("", "2026-W47", "object");
     expect_payload("{\"a\":1,\"a\":2}", "2026-W47", "object");
@@ -690,14 +708,14 @@ static void a_posting_date_lies_in_its_period(void **state)
     static const char same_month[] = "{\"posting_date\":\"2026-11-30\",\"date\":\"2026-11-16\"}";
     static const char next_month[] = "{\"posting_date\":\"2026-12-01\",\"date\":\"2026-11-16\"}";
     struct tg_error why = {""};
-    char *text = tg_people_payload(old, same_month, "2026-11", "2026-11", 0, &why);
+    char *text = tg_people_payload(old, same_month, "2026-11", "2026-11", &why);
 
     (void)state;
     assert_non_null(text);
     free(text);
-    assert_null(tg_people_payload(old, next_month, "2026-11", "2026-11", 0, &why));
+    assert_null(tg_people_payload(old, next_month, "2026-11", "2026-11", &why));
     assert_non_null(strstr(why.text, "posting_date"));
-    text = tg_people_payload(old, next_month, "2026-11", "2026-12", 0, &why);
+    text = tg_people_payload(old, next_month, "2026-11", "2026-12", &why);
     assert_non_null(text);
     free(text);
 }
