@@ -218,6 +218,11 @@ static void on_again(void *arg, const struct tg_again_answer *a)
 {
     struct deciding *w = arg;
 
+    if (a->result == TG_AGAIN_STOPPING) { /* the approval waits on */
+        (void)snprintf(w->why, sizeof(w->why), "%s", NOT_NOW);
+        decided(w);
+        return;
+    }
     w->changed = true;
     if (a->result == TG_AGAIN_REFUSED) {
         cannot(w, a->message);

@@ -60,6 +60,10 @@ static void on_again(void *arg, const struct tg_again_answer *a)
     char text[TG_ERROR_MAX_BYTES];
 
     free(w);
+    if (a->result == TG_AGAIN_STOPPING) {
+        tg_control_refuse(c, TG_PROBLEM_UNAVAILABLE, "%s", NOT_NOW);
+        return;
+    }
     if (a->result == TG_AGAIN_REFUSED) {
         tg_control_refuse(c, TG_PROBLEM_CONFLICT, "nothing was done: %s", a->message);
         return;

@@ -227,7 +227,7 @@ static void on_again(void *arg, const struct tg_again_answer *a)
 
     if (a->result == TG_AGAIN_REFUSED) {
         answered(i, &u->row.refused, a->message);
-    } else {
+    } else if (a->result != TG_AGAIN_STOPPING) { /* asked for again after the start */
         answered(i, a->result == TG_AGAIN_DONE ? &u->row.done : &u->row.unchanged, NULL);
     }
 }

@@ -244,6 +244,7 @@ void tg_again_stop(struct tg_intake *i)
         a->head = q->next;
         a->count--;
         (void)refuse(q, "the process stops; nothing was done");
+        q->result = TG_AGAIN_STOPPING;
         answer(q);
     }
     a->tail = &a->head;

@@ -317,7 +317,7 @@ static json_t *postings_of(const struct sim *s, const struct sim_says *v)
     json_t *out = json_array();
 
     for (unsigned i = 0; i < v->leg_count; i++) {
-        char leg[8], quantity[32];
+        char leg[16], quantity[32];
 
         (void)snprintf(leg, sizeof(leg), "l%u", i);
         (void)snprintf(quantity, sizeof(quantity), "%lld.%06lld",
