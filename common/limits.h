@@ -229,7 +229,6 @@
 #define TG_HTTP_BODY_MAX_BYTES (1024 * 1024) /* of an answer; more cuts it */
 #define TG_HTTP_CALLS_MAX 1024               /* requests out at once, over all destinations */
 #define TG_HTTP_SEND_BUFFER_BYTES 16384 /* libcurl makes one for each request; it takes no less */
-#define TG_HTTP_HOST_CONNECTIONS_MAX 256
 #define TG_HTTP_IDLE_CONNECTIONS_MAX 256
 #define TG_HTTP_CONNECTION_LIFE_S 300   /* then a new one, with what the certificate files hold */
 #define TG_HTTP_CONNECT_MS 10000        /* resolve, connect and TLS */
