@@ -9,6 +9,7 @@ import concurrent.futures
 import hashlib
 import http.client
 import os
+import random
 import secrets as pysecrets
 import shutil
 import signal
@@ -39,10 +40,19 @@ def wait_for(condition, seconds=10.0, what="condition"):
         time.sleep(0.01)
 
 
+PORTS = (10000, 32000)  # below the kernel's own range: a client's port cannot take one in between
+
+
 def free_port() -> int:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    for _ in range(1000):
+        port = random.SystemRandom().randrange(*PORTS)
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise RuntimeError(f"no free port in {PORTS}")
 
 
 def can_connect(address) -> bool:
