@@ -104,8 +104,9 @@ def test_a_new_exception_is_told_once_signed_and_without_data(make_firm, receive
         assert receiver.events()[-1]["type"] == "com.tallygate.alert.resolved.v1"
     ids = [e["id"] for e in receiver.events()]
     assert len(ids) == len(set(ids))
-    metrics = firm.orchestrator.get("/metrics")[2].decode()
-    assert f'tallygate_alerts_total{{channel="webhook"}} {len(ids)}' in metrics
+    # counted when the receiver's answer is here, which is after it noted the notice
+    line = f'tallygate_alerts_total{{channel="webhook"}} {len(ids)}\n'
+    wait_for(lambda: line in firm.orchestrator.get("/metrics")[2].decode(), 10, line)
 
 
 def test_a_restart_repeats_nothing(make_firm, receiver):
