@@ -617,7 +617,7 @@ static bool on_resolved(void *arg, const struct tg_row_posting *row)
     return false;
 }
 
-/* What closed it is what is asked for now? 0, or -1 with err. */
+/* Is this request the one that closed it, sent again? 0, or -1 with err. */
 static int is_repeated(const struct ask *a, bool *same, struct tg_error *err)
 {
     struct tg_reader *r = a->owner->d->reader;

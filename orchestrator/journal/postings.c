@@ -103,14 +103,10 @@ int tg_reader_posting(struct tg_reader *r, int64_t id, tg_posting_fn fn, void *a
     return postings_walk(r, &b, true, fn, arg, err);
 }
 
-int tg_reader_open_postings(struct tg_reader *r, uint32_t destination, int64_t after, size_t limit,
-                            tg_posting_fn fn, void *arg, struct tg_error *err)
+/* ?1 destination, ?2 after, ?3 limit. s may be NULL: then err says why. */
+static int postings_page(struct tg_reader *r, sqlite3_stmt *s, uint32_t destination, int64_t after,
+                         size_t limit, tg_posting_fn fn, void *arg, struct tg_error *err)
 {
-    sqlite3_stmt *s = tg_reader_statement(
-        r, TG_READ_OPEN_POSTINGS,
-        SELECT("INDEXED BY postings_open") "WHERE p.destination = ?1 AND p.id > ?2 "
-                                           "AND " TG_STATE_OPEN("p.") " ORDER BY p.id LIMIT ?3",
-        err);
     struct tg_bind b;
 
     if (s == NULL) {
@@ -123,24 +119,26 @@ int tg_reader_open_postings(struct tg_reader *r, uint32_t destination, int64_t a
     return postings_walk(r, &b, false, fn, arg, err);
 }
 
+#define PAGE_SELECT(index, states)                                                                 \
+    SELECT("INDEXED BY " index)                                                                    \
+    "WHERE p.destination = ?1 AND p.id > ?2 AND " states " ORDER BY p.id LIMIT ?3"
+
+int tg_reader_open_postings(struct tg_reader *r, uint32_t destination, int64_t after, size_t limit,
+                            tg_posting_fn fn, void *arg, struct tg_error *err)
+{
+    sqlite3_stmt *s = tg_reader_statement(r, TG_READ_OPEN_POSTINGS,
+                                          PAGE_SELECT("postings_open", TG_STATE_OPEN("p.")), err);
+
+    return postings_page(r, s, destination, after, limit, fn, arg, err);
+}
+
 int tg_reader_aside_postings(struct tg_reader *r, uint32_t destination, int64_t after, size_t limit,
                              tg_posting_fn fn, void *arg, struct tg_error *err)
 {
-    sqlite3_stmt *s = tg_reader_statement(
-        r, TG_READ_ASIDE_POSTINGS,
-        SELECT("INDEXED BY postings_aside") "WHERE p.destination = ?1 AND p.id > ?2 "
-                                            "AND " TG_STATE_ASIDE("p.") " ORDER BY p.id LIMIT ?3",
-        err);
-    struct tg_bind b;
+    sqlite3_stmt *s = tg_reader_statement(r, TG_READ_ASIDE_POSTINGS,
+                                          PAGE_SELECT("postings_aside", TG_STATE_ASIDE("p.")), err);
 
-    if (s == NULL) {
-        return -1;
-    }
-    b = tg_bind_begin(s);
-    tg_bind_i64(&b, destination);
-    tg_bind_i64(&b, after);
-    tg_bind_i64(&b, page_limit(limit));
-    return postings_walk(r, &b, false, fn, arg, err);
+    return postings_page(r, s, destination, after, limit, fn, arg, err);
 }
 
 /* ---- corrections and holds ---- */
