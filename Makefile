@@ -188,6 +188,7 @@ bench: build
 # PIPELINE="--seconds 600 --grown 5000000" for the figures of docs/performance.md
 PIPELINE ?=
 bench-pipeline: build
+	@tests/harness/deps.sh --quiet bench
 	@$(PYTHON) tests/bench/pipeline.py $(PIPELINE)
 
 # ---- use ----

@@ -8,6 +8,7 @@ grown   the same drain on a journal of --grown events, against one of --base
 """
 import argparse
 import hashlib
+import json
 import os
 import re
 import sqlite3
@@ -17,6 +18,8 @@ import sys
 import threading
 import time
 from pathlib import Path
+
+import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.harness import sign, stack  # noqa: E402
@@ -184,13 +187,14 @@ def table(head, rows):
 
 
 def drain(args):
-    ours, floor, node = [], [], []
+    ours, floor, plain, same = [], [], [], []
     for n in range(args.rounds):
         bench = Bench(args)
         bench.fill(args.events)
         floor.append(read_and_ack(bench, args.events))
         if args.sink == "http":
-            node.append(node_worker(bench, args.events))
+            plain.append(node_worker(bench, args.events, "worker.js"))
+            same.append(node_worker(bench, args.events, "same_work.js", same_work_folder(bench)))
         ours.append(bench.drain(args.events))
         say(f"drain, round {n + 1}: {args.events / ours[-1]['seconds']:.0f} events/s")
         bench.end()
@@ -200,39 +204,69 @@ def drain(args):
     rows = [("tallygate serve, start included", f"{args.events / m['seconds']:.0f}",
              f"{2 * args.events / m['seconds']:.0f}", f"{m['cpu']:.0f}", f"{m['redis']:.1f}",
              f"{m['rss']:.0f}", f"{m['seconds'] / base:.2f}")]
-    if node:
-        w = middle(node)
-        rows.append(("Node worker, no journal", f"{args.events / w['seconds']:.0f}",
-                     f"{2 * args.events / w['seconds']:.0f}", f"{w['cpu']:.0f}",
-                     f"{w['redis']:.1f}", f"{w['rss']:.0f}", f"{w['seconds'] / base:.2f}"))
+    if same:
+        for name, of in (("Node, the same work", same), ("Node, no journal, no checks", plain)):
+            w = middle(of)
+            rows.append((name, f"{args.events / w['seconds']:.0f}",
+                         f"{2 * args.events / w['seconds']:.0f}", f"{w['cpu']:.0f}",
+                         f"{w['redis']:.1f}", f"{w['rss']:.0f}", f"{w['seconds'] / base:.2f}"))
     rows.append(("XREADGROUP + XACK only (Python)", f"{args.events / base:.0f}", "-", "-", "-", "-",
                  "1.00"))
     table(("what", "events/s", "postings/s", "CPU us per event", "Redis CPU us per event",
            "peak RSS MB", "time / floor"), rows)
-    if node:
-        RESULTS.append(f"\ntallygate's CPU per event is {m['cpu'] / w['cpu']:.2f} of the Node "
-                       f"worker's, its rate {w['seconds'] / m['seconds']:.2f} times that.")
+    if same:
+        w = middle(same)
+        RESULTS.append(f"\ntallygate's CPU per event is {m['cpu'] / w['cpu']:.2f} of that of Node "
+                       f"doing the same work, its rate {w['seconds'] / m['seconds']:.2f} times that.")
 
 
-def node_worker(bench, count):
-    """The same events by a plain Node consumer: parse, check, two POSTs, XACK. It keeps no journal
-    and asks nobody in doubt: less work than ours."""
+def same_work_folder(bench):
+    """What same_work.js reads: the firm's schema, master data and calendar, as JSON."""
+    folder = bench.firm.dir / "node"
+    folder.mkdir()
+    schema = stack.ROOT / "conf/schemas/com.tallygate.time_entry.approved.v1.json"
+    (folder / "schema.json").write_bytes(schema.read_bytes())
+    (folder / "master.json").write_text(json.dumps(bench.firm.master))
+    calendar = yaml.load((bench.firm.dir / "calendar.yaml").read_text(), Loader=yaml.BaseLoader)
+    (folder / "calendar.json").write_text(json.dumps(calendar))
+    return folder
+
+
+def node_modules():
+    """Where the rivals' packages are. better-sqlite3 is built from its source: the binary that its own
+    script would fetch is on a host that is not npm's."""
     folder = stack.ROOT / "build/bench-node"
-    if not (folder / "node_modules/ioredis").exists():
+    lock = (HERE / "node/package-lock.json").read_bytes()
+    installed = folder / "installed"
+    if not installed.exists() or installed.read_bytes() != lock:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            (folder / name).write_bytes((HERE / "node" / name).read_bytes())
-        subprocess.run(["npm", "ci", "--no-audit", "--no-fund"], cwd=folder, check=True,
-                       capture_output=True)
+        (folder / "package.json").write_bytes((HERE / "node/package.json").read_bytes())
+        (folder / "package-lock.json").write_bytes(lock)
+        headers = subprocess.run(["node", "-p", "path.resolve(process.execPath, '../..')"], check=True,
+                                 capture_output=True, text=True).stdout.strip()
+        gyp = folder / "node_modules/node-gyp/bin/node-gyp.js"
+        for command in (["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+                        ["node", str(gyp), "rebuild", "--release", f"--nodedir={headers}",
+                         "-C", "node_modules/better-sqlite3"]):
+            with (folder / "install.log").open("w") as log:
+                if subprocess.run(command, cwd=folder, stdout=log, stderr=log).returncode != 0:
+                    raise RuntimeError(f"{command[:2]} failed, see {folder}/install.log; "
+                                       "tests/harness/deps.sh bench installs what it needs")
+        installed.write_bytes(lock)
+    return folder / "node_modules"
+
+
+def node_worker(bench, count, script, *more):
+    """The same events by a Node consumer; what it does and leaves out is said in its file."""
     redis = bench.firm.redis
     r = redis.client()
     r.xgroup_create(bench.key, "node", "0")
     before, began = cpu_seconds([redis.process.pid]), time.monotonic()
     port = re.search(r"http://127.0.0.1:(\d+)", bench.firm.yaml.read_text()).group(1)
     worker = subprocess.Popen(
-        ["node", str(HERE / "node/worker.js"), redis.sock, redis.passwords["admin"], bench.key,
-         port, str(count)], stdout=subprocess.PIPE, text=True,
-        env={**os.environ, "NODE_PATH": str(folder / "node_modules")})
+        ["node", str(HERE / "node" / script), redis.sock, redis.passwords["admin"], bench.key,
+         port, str(count), *map(str, more)], stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "NODE_PATH": str(node_modules())})
     line = worker.stdout.readline()
     seconds = time.monotonic() - began
     if not line.startswith("done "):

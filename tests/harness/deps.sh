@@ -4,7 +4,7 @@
 # in docs/dependencies.md (a test checks).
 #
 # usage: deps.sh [--quiet] [GROUP...]
-# Groups: build base tryton idp, which are what no named group means; debian13 valkey image.
+# Groups: build base tryton idp, which are what no named group means; debian13 valkey image bench.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -41,14 +41,16 @@ debian13=(debootstrap)
 valkey=(valkey-server)
 # only for `make image` and `make test-image`
 image=(buildah podman runc debootstrap python3-yaml binutils)
+# only for the rivals of `make bench-pipeline`: headers to build an npm package, unless node brought its own
+bench=(libnode-dev python3-yaml)
 
 quiet=
 groups=()
 for word in "$@"; do
     case $word in
         --quiet) quiet=yes ;;
-        build | base | tryton | idp | debian13 | valkey | image) groups+=("$word") ;;
-        *) echo "deps: unknown group $word; there are: build base tryton idp debian13 valkey image" >&2; exit 2 ;;
+        build | base | tryton | idp | debian13 | valkey | image | bench) groups+=("$word") ;;
+        *) echo "deps: unknown group $word; there are: build base tryton idp debian13 valkey image bench" >&2; exit 2 ;;
     esac
 done
 [ ${#groups[@]} -gt 0 ] || groups=(build base tryton idp)
@@ -94,6 +96,12 @@ for group in "${groups[@]}"; do
         debian13) wanted+=("${debian13[@]}") ;;
         valkey) wanted+=("${valkey[@]}") ;;
         image) wanted+=("${image[@]}") ;;
+        bench)
+            node_is_there || wanted+=("${idp[@]}")
+            for p in "${bench[@]}"; do
+                [ "$p" = libnode-dev ] && [ -e /usr/include/node/node.h ] || wanted+=("$p")
+            done
+            ;;
     esac
 done
 missing=()
