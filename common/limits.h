@@ -174,6 +174,13 @@
 #define TG_QUERY_ROWS_MAX 5000       /* rows one page of a list looks at, whatever it finds */
 #define TG_QUERY_SLACK_MS 3600000    /* a clock that was set back by less hides no row of a list */
 #define TG_RECONCILE_ROWS_MAX 500000 /* postings of one group summed for one answer */
+#define TG_KPI_RANGE_MAX_MS (INT64_C(92) * 86400000)
+#define TG_KPI_RANGE_DEFAULT_MS (INT64_C(7) * 86400000)
+#define TG_KPI_ROWS_MAX 100000          /* audit rows, and events, looked at for one answer */
+#define TG_KPI_COMMAND_ROWS_MAX 5000000 /* the same for a command, which has the time */
+#define TG_KPI_PERIODS_MAX 64           /* reconciled for one answer */
+#define TG_KPI_CODES_MAX 256            /* told apart; the others are one */
+#define TG_KPI_OTHER_CODES "(others)"
 #define TG_AUDIT_DETAIL_MAX_BYTES 4096
 #define TG_REASON_MAX_BYTES 200            /* what a person says of what they do */
 #define TG_JOURNAL_CACHE_KIB 16384         /* pages the writer keeps in memory */

@@ -57,6 +57,7 @@ static const struct route routes[] = {
     {"/v1/ops/destinations/", ALLOW_POST, tg_api_ops_pause, true, true, "/pause"},
     {"/v1/ops/destinations/", ALLOW_POST, tg_api_ops_resume, true, true, "/resume"},
     {"/v1/ops/summary", ALLOW_GET, tg_api_ops_summary, false, true, NULL},
+    {"/v1/ops/kpis", ALLOW_GET, tg_api_ops_kpis, false, true, NULL},
     {"/v1/ops/exceptions", ALLOW_GET, tg_api_ops_exceptions, false, true, NULL},
     {"/v1/ops/exceptions/", ALLOW_GET, tg_api_ops_exception, true, true, NULL},
     {"/v1/ops/exceptions/", ALLOW_POST, tg_api_ops_assign, true, true, "/assign"},

@@ -51,6 +51,8 @@ void tg_api_ops_resume(struct tg_api_context *ctx, const struct tg_api_request *
                        struct tg_reply *out);
 void tg_api_ops_summary(struct tg_api_context *ctx, const struct tg_api_request *rq,
                         struct tg_reply *out);
+void tg_api_ops_kpis(struct tg_api_context *ctx, const struct tg_api_request *rq,
+                     struct tg_reply *out);
 void tg_api_ops_exceptions(struct tg_api_context *ctx, const struct tg_api_request *rq,
                            struct tg_reply *out);
 void tg_api_ops_exception(struct tg_api_context *ctx, const struct tg_api_request *rq,

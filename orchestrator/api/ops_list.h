@@ -22,7 +22,7 @@ struct tg_ops_list {
     const struct tg_api_request *rq;
     struct tg_reply *out;
     const char *name;
-    const char *const *names;              /* "cursor", "limit", filters, NULL; or only NULL */
+    const char *const *names;              /* "cursor", "limit", filters, NULL; or its own */
     struct tg_str values[TG_API_ARGS_MAX]; /* in the order of names; data NULL: not given */
     const struct tg_config_tenant *tenant;
     struct tg_reader *reader;
@@ -35,7 +35,7 @@ struct tg_ops_list {
 
 /*
  * False: the reply is made and nothing is left to end. name: of the member with the rows, and of
- * the cursor; NULL: one thing is shown, and names is only { NULL }.
+ * the cursor; NULL: one thing is shown, and names are its own alone.
  */
 bool tg_ops_list_begin(struct tg_ops_list *l, struct tg_api_context *ctx,
                        const struct tg_api_request *rq, const char *name, const char *const *names,

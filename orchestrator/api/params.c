@@ -6,6 +6,7 @@
 #include "common/codec.h"
 
 #define LIST_BYTES 320
+#define DAY_MS INT64_C(86400000)
 
 /* "a, b, c"; cut where it does not fit. */
 static const char *list_of(const char *const *names, size_t count, char out[LIST_BYTES])
@@ -87,6 +88,24 @@ int tg_param_time(const char *name, struct tg_str value, int64_t *out, struct tg
     return tg_error_set(err,
                         "`%s` is `%.*s`; accepted: a time as 2026-11-21T00:00:00Z (RFC 3339; a + "
                         "in a query is written %%2B)",
+                        name, SHOWN(value));
+}
+
+int tg_param_moment(const char *name, struct tg_str value, int64_t *out, struct tg_error *err)
+{
+    int32_t day;
+
+    if (value.data == NULL || tg_rfc3339_parse(value, out) == 0) {
+        return 0;
+    }
+    if (tg_date_parse(value, &day) == 0) {
+        *out = (int64_t)day * DAY_MS;
+        return 0;
+    }
+    return tg_error_set(err,
+                        "`%s` is `%.*s`; accepted: a day as 2026-11-21 (its first moment in UTC), "
+                        "or a time as 2026-11-21T00:00:00Z (RFC 3339; a + in a query is written "
+                        "%%2B)",
                         name, SHOWN(value));
 }
 

@@ -24,6 +24,8 @@ int tg_params_read(const struct tg_api_arg *args, size_t count, bool cut, const 
 
 /* Each: a value not given leaves *out as it is. 0, or -1. */
 int tg_param_time(const char *name, struct tg_str value, int64_t *out, struct tg_error *err);
+/* The same, or a day, 2026-11-21: its first moment in UTC. */
+int tg_param_moment(const char *name, struct tg_str value, int64_t *out, struct tg_error *err);
 /* 1 to TG_OPS_PAGE_MAX. */
 int tg_param_limit(const char *name, struct tg_str value, size_t *out, struct tg_error *err);
 /* One line of at most max bytes. */

@@ -57,6 +57,7 @@ int tg_cmd_check(int argc, char **argv);
 int tg_cmd_token(int argc, char **argv);
 int tg_cmd_exceptions(int argc, char **argv);
 int tg_cmd_reconcile(int argc, char **argv);
+int tg_cmd_kpis(int argc, char **argv);
 int tg_cmd_replay(int argc, char **argv);
 int tg_cmd_approvals(int argc, char **argv);
 int tg_cmd_destinations(int argc, char **argv);

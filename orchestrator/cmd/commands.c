@@ -60,6 +60,8 @@ static const struct tg_command commands[] = {
     {"reconcile", "control totals against the sum of the postings they are made of",
      "reconcile [-c FILE] [--tenant TENANT] [--destination NAME] [--period PERIOD] [--json]\n",
      tg_cmd_reconcile},
+    {"kpis", "figures of a time: how long, how much, how often wrong",
+     "kpis [-c FILE] [--tenant TENANT] [--from TIME] [--to TIME] [--json]\n", tg_cmd_kpis},
     {"backup", "copy the journal while it is in use, and verify the copy",
      "backup --to PATH [-c FILE] [--json]\n", tg_cmd_backup},
     {"restore", "put a backup in the journal's place",

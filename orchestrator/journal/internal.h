@@ -418,6 +418,14 @@ enum tg_reader_statement {
     TG_READ_REPLAY,
     TG_READ_REPLAY_OF,
     TG_READ_REPLAYS_RUNNING,
+    TG_READ_KPI_AUDIT,
+    TG_READ_KPI_EVENTS,
+    TG_READ_KPI_POSTING,
+    TG_READ_KPI_LATER,
+    TG_READ_KPI_EXCEPTION,
+    TG_READ_KPI_OBJECT,
+    TG_READ_KPI_REPLAY,
+    TG_READ_KPI_ENDS,
     TG_READ_COUNT
 };
 
@@ -439,6 +447,10 @@ int tg_reader_failed(struct tg_reader *r, const char *what, struct tg_error *err
 /* Ends a walk: 0, 1 when a single row was wanted and none came, or -1. */
 int tg_reader_finish(struct tg_reader *r, sqlite3_stmt *s, int result, size_t rows, bool single,
                      const char *what, struct tg_error *err);
+/* The walk: steps a bound statement and gives each row to fn until it returns false. 0 or -1. */
+typedef bool (*tg_row_fn)(void *arg, sqlite3_stmt *row);
+int tg_reader_rows(struct tg_reader *r, const struct tg_bind *b, tg_row_fn fn, void *arg,
+                   const char *what, struct tg_error *err);
 /* A column that holds a key; zeros when it does not. */
 void tg_column_key(sqlite3_stmt *s, int column, unsigned char out[TG_POSTING_KEY_BYTES]);
 void tg_column_hash(sqlite3_stmt *s, int column, unsigned char out[TG_SHA256_BYTES]);

@@ -133,12 +133,24 @@ int tg_reader_list_exceptions(struct tg_reader *r, const struct tg_exception_que
 
 /* ---- from a time to a place ---- */
 
-static int time_at(struct tg_reader *r, sqlite3_stmt *s, int64_t id, int64_t *ms,
-                   struct tg_error *err)
+int tg_query_time_at(struct tg_reader *r, enum tg_timed which, int64_t id, int64_t *ms,
+                     struct tg_error *err)
 {
-    struct tg_bind b = tg_bind_begin(s);
+    sqlite3_stmt *s =
+        which == TG_TIMED_EVENTS
+            ? tg_reader_statement(
+                  r, TG_READ_EVENT_TIME,
+                  "SELECT journalled_ms FROM events WHERE id >= ?1 ORDER BY id LIMIT 1", err)
+            : tg_reader_statement(r, TG_READ_AUDIT_TIME,
+                                  "SELECT at_ms FROM audit WHERE seq >= ?1 ORDER BY seq LIMIT 1",
+                                  err);
+    struct tg_bind b;
     int result;
 
+    if (s == NULL) {
+        return -1;
+    }
+    b = tg_bind_begin(s);
     tg_bind_i64(&b, id);
     result = b.result == SQLITE_OK ? sqlite3_step(s) : b.result;
     *ms = result == SQLITE_ROW ? sqlite3_column_int64(s, 0) : INT64_MAX;
@@ -149,7 +161,7 @@ static int time_at(struct tg_reader *r, sqlite3_stmt *s, int64_t id, int64_t *ms
  * The first id from which on rows are of `ms` or later, in a table whose times grow with its ids,
  * but for a clock that was set back: hence the slack. The newest id is found on the way.
  */
-static int first_at(struct tg_reader *r, sqlite3_stmt *s, int64_t ms, int64_t *id,
+static int first_at(struct tg_reader *r, enum tg_timed which, int64_t ms, int64_t *id,
                     struct tg_error *err)
 {
     int64_t low = 1, high = INT64_MAX / 2, at;
@@ -157,7 +169,7 @@ static int first_at(struct tg_reader *r, sqlite3_stmt *s, int64_t ms, int64_t *i
     while (low < high) {
         int64_t middle = low + (high - low) / 2;
 
-        if (time_at(r, s, middle, &at, err) != 0) {
+        if (tg_query_time_at(r, which, middle, &at, err) != 0) {
             return -1;
         }
         if (at >= ms) {
@@ -170,18 +182,17 @@ static int first_at(struct tg_reader *r, sqlite3_stmt *s, int64_t ms, int64_t *i
     return 0;
 }
 
-/* Ids from *low on and below *high; of a span with open ends as far as there may be. */
-static int places_of(struct tg_reader *r, sqlite3_stmt *s, const struct tg_span *span, int64_t *low,
-                     int64_t *high, struct tg_error *err)
+int tg_query_places(struct tg_reader *r, enum tg_timed which, const struct tg_span *span,
+                    int64_t *low, int64_t *high, struct tg_error *err)
 {
     *low = 0;
     *high = INT64_MAX;
-    if (s == NULL || (span->since_ms > TG_QUERY_SLACK_MS &&
-                      first_at(r, s, span->since_ms - TG_QUERY_SLACK_MS, low, err) != 0)) {
+    if (span->since_ms > TG_QUERY_SLACK_MS &&
+        first_at(r, which, span->since_ms - TG_QUERY_SLACK_MS, low, err) != 0) {
         return -1;
     }
     return span->until_ms < INT64_MAX - TG_QUERY_SLACK_MS
-               ? first_at(r, s, span->until_ms + TG_QUERY_SLACK_MS, high, err)
+               ? first_at(r, which, span->until_ms + TG_QUERY_SLACK_MS, high, err)
                : 0;
 }
 
@@ -358,9 +369,6 @@ static int walk_choices(struct posting_list *l)
 static int walk_events(struct posting_list *l)
 {
     struct tg_walk *w = l->walk;
-    sqlite3_stmt *times = tg_reader_statement(
-        l->r, TG_READ_EVENT_TIME,
-        "SELECT journalled_ms FROM events WHERE id >= ?1 ORDER BY id LIMIT 1", l->err);
     sqlite3_stmt *s =
         tg_reader_statement(l->r, TG_READ_OBJECTS_DOWN,
                             "SELECT event, id, tenant FROM objects INDEXED BY objects_event "
@@ -373,7 +381,8 @@ static int walk_events(struct posting_list *l)
     int result;
 
     l->place = 2;
-    if (s == NULL || places_of(l->r, times, &l->q->span, &low, &high, l->err) != 0) {
+    if (s == NULL ||
+        tg_query_places(l->r, TG_TIMED_EVENTS, &l->q->span, &low, &high, l->err) != 0) {
         return -1;
     }
     b = tg_bind_begin(s);
@@ -520,15 +529,13 @@ static sqlite3_stmt *audit_statement(struct tg_reader *r, const struct tg_audit_
 int tg_reader_list_audit(struct tg_reader *r, const struct tg_audit_query *q, struct tg_walk *w,
                          tg_audit_fn fn, void *arg, struct tg_error *err)
 {
-    sqlite3_stmt *times = tg_reader_statement(
-        r, TG_READ_AUDIT_TIME, "SELECT at_ms FROM audit WHERE seq >= ?1 ORDER BY seq LIMIT 1", err);
     sqlite3_stmt *s = audit_statement(r, q, err);
     struct event_of_subject also = {""};
     char text[TG_SUBJECT_MAX_BYTES + 1] = "";
     int64_t low, high;
     struct tg_bind b;
 
-    if (s == NULL || places_of(r, times, &q->span, &low, &high, err) != 0) {
+    if (s == NULL || tg_query_places(r, TG_TIMED_AUDIT, &q->span, &low, &high, err) != 0) {
         return -1;
     }
     /* a text that is too long for a subject is none's */

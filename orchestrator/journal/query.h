@@ -90,4 +90,14 @@ typedef void (*tg_number_fn)(void *arg, uint32_t destination, const char *destin
 int tg_reader_destinations_of(struct tg_reader *r, const char *tenant, tg_number_fn fn, void *arg,
                               struct tg_error *err);
 
+/* What has a time that grows with its id, but for a clock that was set back. */
+enum tg_timed { TG_TIMED_EVENTS, TG_TIMED_AUDIT };
+/* Ids from *low on and below *high hold all rows of a span, and some of TG_QUERY_SLACK_MS around
+ * it; of a span with open ends as far as there may be. 0 or -1. */
+int tg_query_places(struct tg_reader *r, enum tg_timed which, const struct tg_span *span,
+                    int64_t *low, int64_t *high, struct tg_error *err);
+/* The time of the row with this id, or of the next; INT64_MAX: there is none. 0 or -1. */
+int tg_query_time_at(struct tg_reader *r, enum tg_timed which, int64_t id, int64_t *ms,
+                     struct tg_error *err);
+
 #endif

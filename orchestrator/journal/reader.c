@@ -177,6 +177,17 @@ int tg_reader_finish(struct tg_reader *r, sqlite3_stmt *s, int result, size_t ro
     return answer;
 }
 
+int tg_reader_rows(struct tg_reader *r, const struct tg_bind *b, tg_row_fn fn, void *arg,
+                   const char *what, struct tg_error *err)
+{
+    int result = b->result == SQLITE_OK ? sqlite3_step(b->statement) : b->result;
+
+    while (result == SQLITE_ROW && fn(arg, b->statement)) {
+        result = sqlite3_step(b->statement);
+    }
+    return tg_reader_finish(r, b->statement, result, 1, false, what, err);
+}
+
 /* ---- events ---- */
 
 #define EVENT_COLUMNS                                                                              \

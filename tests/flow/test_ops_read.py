@@ -263,7 +263,7 @@ def test_the_summary(firm, filled):
         stack.wait_for(lambda: not pages(firm, c, "postings", state="open")[0], 30, "they go")
 
 
-PATHS = ["summary", "exceptions", "exceptions/1", "postings", "postings/" + "0" * 32, "audit", "reconciliation"]
+PATHS = ["summary", "kpis", "exceptions", "exceptions/1", "postings", "postings/" + "0" * 32, "audit", "reconciliation"]
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -325,6 +325,14 @@ def test_another_tenant_sees_nothing(firm, filled):
     ("reconciliation", {"since": "2026-01-01T00:00:00Z"}, "query_invalid"),
     ("summary", {"since": "2026-01-01T00:00:00Z"}, "query_invalid"),
     ("exceptions/1", {"x": "y"}, "query_invalid"),
+    ("kpis", {"since": "2026-01-01T00:00:00Z"}, "query_invalid"),
+    ("kpis", {"from": "yesterday"}, "query_invalid"),
+    ("kpis", {"from": "2026-02-30"}, "query_invalid"),
+    ("kpis", {"from": "2026-11-02", "to": "2026-11-02"}, "query_invalid"),
+    ("kpis", {"from": "2026-11-03", "to": "2026-11-02"}, "query_invalid"),
+    ("kpis", {"from": "2026-08-01", "to": "2026-11-02"}, "query_invalid"),
+    ("kpis", {"from": "2020-01-01"}, "query_invalid"),
+    ("kpis", {"to": ""}, "query_invalid"),
 ])
 def test_refused(firm, filled, path, params, code):
     with firm.client() as c:
