@@ -292,7 +292,7 @@ def test_a_test_notice_says_which_channel_works(make_firm, receiver, mail_server
     assert done.returncode == 1 and "webhook   NOT delivered: " in done.stdout
     assert "not a secret" not in done.stdout
     os.unlink(firm.redis.secrets / "alerts")
-    done = firm.orchestrator.run("check", "-c", firm.yaml)
+    done = firm.orchestrator.run("check", "--journal", "-c", firm.yaml)
     assert "finding: alerts.webhook.secret_file" in done.stdout
     (firm.redis.secrets / "alerts").write_text(sign.new_secret() + "\n")
 
@@ -315,7 +315,7 @@ def test_what_is_wrong_with_the_settings_is_said(make_firm):
 
     def finding(block):
         firm.yaml.write_text(base.replace("tenants:\n", "alerts:\n" + block + "tenants:\n"))
-        done = firm.orchestrator.run("check", "-c", firm.yaml)
+        done = firm.orchestrator.run("check", "--journal", "-c", firm.yaml)
         assert done.returncode == 1
         return done.stdout
     ok = "  webhook: { url: 'https://a.example/x', secret_file: s }\n"

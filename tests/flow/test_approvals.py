@@ -158,5 +158,5 @@ def test_who_may_and_what_is_sound(make_firm):
 def test_a_wrong_word_in_the_configuration(make_firm, word, accepted):
     firm = make_firm(start=False)
     firm.yaml.write_text(firm.yaml.read_text() + f"\napprovals: {{ discard: {word} }}\n")
-    done = firm.orchestrator.run("check", "-c", firm.yaml)
+    done = firm.orchestrator.run("check", "--journal", "-c", firm.yaml)
     assert done.returncode != 0 and accepted in done.stdout + done.stderr

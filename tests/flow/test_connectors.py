@@ -83,14 +83,14 @@ def test_a_new_script_is_in_force_after_a_reload_and_one_that_promises_otherwise
     ({"tls": {"ca_file": "/nowhere/ca.pem"}}, "tls.ca_file: cannot read /nowhere/ca.pem")])
 def test_check_names_what_would_not_open(make_firm, rules, change, says):
     firm = make_firm(start=False, rules=rules, erp=erp("http://127.0.0.1:9/", **change))
-    done = firm.orchestrator.run("check", "-c", firm.yaml)
+    done = firm.orchestrator.run("check", "--journal", "-c", firm.yaml)
     assert done.returncode == 1
     assert "finding: destination acme/erp: " in done.stdout and says in done.stdout, done.stdout
 
 
 def test_check_is_content_with_a_good_one(make_firm, rules):
     firm = make_firm(start=False, rules=rules, erp=erp("http://127.0.0.1:9/"))
-    done = firm.orchestrator.run("check", "-c", firm.yaml)
+    done = firm.orchestrator.run("check", "--journal", "-c", firm.yaml)
     assert "ok: 1 destinations with a script would open" in done.stdout, done.stdout
 
 

@@ -164,7 +164,7 @@ def test_a_wrong_calendar_changes_nothing(firm, text, says):
     write(firm, once(-60, 3600))
     reload(firm)
     write(firm, text)
-    done = firm.orchestrator.run("check", "-c", firm.yaml)
+    done = firm.orchestrator.run("check", "--journal", "-c", firm.yaml)
     assert done.returncode == 1 and says in done.stdout + done.stderr
     assert "calendar.yaml:" in done.stdout + done.stderr
     reload(firm, "reload refused")
