@@ -8,6 +8,7 @@
 #include <getopt.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +29,26 @@ struct options {
     const char *name; /* of the command */
     const char *config, *path, *public_key;
     bool json, replace, accept_findings, redis_too, dry_run;
+    json_t *findings; /* with --json; owned by run */
 };
+
+/* What went wrong, with --json as {"error", "findings"?} on standard output too. */
+static __attribute__((format(printf, 2, 3))) int failed(const struct options *o, const char *fmt,
+                                                        ...)
+{
+    char text[TG_ERROR_MAX_BYTES];
+    va_list args;
+
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    if (o->json) {
+        (void)tg_out_json(o->name,
+                          json_pack("{s:s, s:O*}", "error", text, "findings",
+                                    json_array_size(o->findings) > 0 ? o->findings : NULL));
+    }
+    return tg_cmd_failed(o->name, "%s", text);
+}
 
 /* ---- Ctrl-C: gives up, and leaves no half file ---- */
 
@@ -118,7 +138,7 @@ static int backup(const struct options *o, const struct tg_config *config)
     json_t *json;
 
     if (tg_backup_make(config->journal.path, o->path, &stop, &report, &err) != 0) {
-        return tg_cmd_failed(o->name, "%s", err.text);
+        return failed(o, "%s", err.text);
     }
     if (config->redis.keep_ms == 0) {
         fprintf(stderr,
@@ -146,6 +166,9 @@ static void on_finding(void *arg, const char *what)
 {
     const struct options *o = arg;
 
+    if (o->findings != NULL) {
+        (void)json_array_append_new(o->findings, json_string(what));
+    }
     fprintf(tg_out_last(o->json), "finding: %s\n", what);
 }
 
@@ -212,14 +235,14 @@ static int restore(const struct options *o, const struct tg_config *config)
     int rc;
 
     if (checkpoint_key(o, config, &key, &err) != 0) {
-        return tg_cmd_failed(o->name, "%s", err.text);
+        return failed(o, "%s", err.text);
     }
     options.checkpoint_dir = key != NULL ? config->journal.checkpoint_dir : NULL;
     options.public_key_pem = key;
     rc = tg_restore_run(&options, &report, &err);
     free(key);
     if (rc != 0) {
-        return tg_cmd_failed(o->name, "%s", err.text);
+        return failed(o, "%s", err.text);
     }
     if (o->json) {
         if (restore_json(o, &report) != TG_EXIT_OK) {
@@ -281,7 +304,7 @@ static int migrate(const struct options *o, const struct tg_config *config)
     int has, writes, found;
 
     if (tg_migrate_look(journal, &has, &writes, &err) != 0) {
-        return tg_cmd_failed(o->name, "%s", err.text);
+        return failed(o, "%s", err.text);
     }
     if (has == writes) {
         return migrate_said(o, has, writes, NULL, "nothing to do");
@@ -289,19 +312,19 @@ static int migrate(const struct options *o, const struct tg_config *config)
     if (o->dry_run) {
         found = tg_migrate_try(journal, &stop, on_finding, (void *)(uintptr_t)o, &err);
         if (found != 0) {
-            return tg_cmd_failed(
-                o->name, "%s", found < 0 ? err.text : "the check of the migrated copy found this");
+            return failed(o, "%s",
+                          found < 0 ? err.text : "the check of the migrated copy found this");
         }
         return migrate_said(o, has, writes, NULL,
                             "would do it; a copy was migrated and the check found nothing");
     }
     if (backup_name(o, journal, has, kept) != 0) {
-        return tg_cmd_failed(o->name, "the path of the backup is too long");
+        return failed(o, "the path of the backup is too long");
     }
     if (tg_migrate_free(journal, &err) != 0 ||
         tg_backup_make(journal, kept, &stop, &report, &err) != 0 ||
         tg_migrate_run(journal, &err) != 0) {
-        return tg_cmd_failed(o->name, "%s", err.text);
+        return failed(o, "%s", err.text);
     }
     return migrate_said(o, has, writes, kept, "ok");
 }
@@ -392,13 +415,12 @@ static int run(int argc, char **argv, const char *name, const struct option *opt
     if (needs != NULL && o.path == NULL) {
         return tg_cmd_usage_error(name, "%s is missing", needs);
     }
+    o.findings = o.json ? json_array() : NULL;
     config = tg_config_load(o.config, &err);
-    if (config == NULL) {
-        return tg_cmd_failed(name, "%s", err.text);
-    }
     catch_signals();
-    rc = fn(&o, config);
+    rc = config != NULL ? fn(&o, config) : failed(&o, "%s", err.text);
     tg_config_free(config);
+    json_decref(o.findings);
     return rc;
 }
 

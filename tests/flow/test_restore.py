@@ -341,7 +341,17 @@ def test_migrate_needs_the_journal_for_itself_and_a_backup_first(make_firm):
     assert sql(db, "PRAGMA user_version") == [(1,)] and taken.read_text() == "mine"
     _write(db, "UPDATE postings SET quantity_micros = 1 WHERE id = 1")
     done = run(firm, "migrate", "--dry-run")
+    said = run(firm, "migrate", "--json", "--backup", taken)
+    assert said.returncode == 1 and json.loads(said.stdout) == {
+        "error": said.stderr.removeprefix("tallygate migrate: ").rstrip("\n")}, said.stdout
     assert done.returncode == 1 and "finding: " in done.stdout
+    said = run(firm, "migrate", "--dry-run", "--json")
+    told = json.loads(said.stdout)
+    assert said.returncode == 1 and told["error"] == "the check of the migrated copy found this"
+    assert told["findings"] and all(f"finding: {f}\n" in said.stderr for f in told["findings"])
+    for args in (("backup", "--to", taken), ("restore", "--from", taken)):
+        said = run(firm, *args, "--json")
+        assert said.returncode == 1 and json.loads(said.stdout)["error"] in said.stderr, said.stdout
 
 
 def test_an_old_backup_is_migrated_when_it_is_restored(make_firm):
