@@ -64,6 +64,11 @@ static void on_again(void *arg, const struct tg_again_answer *a)
         tg_control_refuse(c, TG_PROBLEM_UNAVAILABLE, "%s", NOT_NOW);
         return;
     }
+    if (a->result == TG_AGAIN_INVALID) {
+        tg_control_refuse(c, TG_PROBLEM_BODY_INVALID,
+                          "nothing was done: `content` is the whole event, and %s", a->message);
+        return;
+    }
     if (a->result == TG_AGAIN_REFUSED) {
         tg_control_refuse(c, TG_PROBLEM_CONFLICT, "nothing was done: %s", a->message);
         return;

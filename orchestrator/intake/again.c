@@ -327,6 +327,25 @@ static const char *misfit(const struct judged *j)
     return NULL;
 }
 
+/* What a person wrote cannot be read, or is not even an object any more: says what is wrong. */
+static bool is_no_event(struct judged *j)
+{
+    const struct tg_verdict *v = &j->v;
+    struct request *q = j->q;
+
+    if (q->why != (int)TG_AGAIN_EDIT) {
+        return false;
+    }
+    if (v->reading.code != NULL && strcmp(v->reading.code, "event_undecodable") == 0) {
+        q->result = TG_AGAIN_INVALID;
+        (void)snprintf(q->message, sizeof(q->message), "%s", v->reading.message);
+    } else if (j->stored.object != 0 && v->ran && !tg_decide_has_object(&v->result)) {
+        q->result = TG_AGAIN_INVALID;
+        describe(q, &v->plan);
+    }
+    return q->result == TG_AGAIN_INVALID;
+}
+
 /* Result and known, and the decision. 0, 1: later, -1. */
 static int decide(struct tg_intake *i, struct judged *j, struct tg_error *err)
 {
@@ -543,6 +562,9 @@ static int judge_one(struct tg_intake *i, struct judged *j, struct tg_error *err
     rc = decide(i, j, err);
     if (rc != 0) {
         return rc;
+    }
+    if (is_no_event(j)) {
+        return 0;
     }
     why = misfit(j);
     if (why != NULL) {

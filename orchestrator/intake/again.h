@@ -26,6 +26,7 @@ enum tg_again_why {
 enum tg_again_result {
     TG_AGAIN_DONE,      /* something else came out, and is on disk */
     TG_AGAIN_UNCHANGED, /* it is as it was */
+    TG_AGAIN_INVALID,   /* EDIT: what a person wrote is no event, see message; nothing was done */
     TG_AGAIN_REFUSED,   /* it cannot be judged again, see message */
     TG_AGAIN_STOPPING   /* nothing was done: the process stops */
 };

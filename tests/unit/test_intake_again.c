@@ -418,12 +418,16 @@ static void an_edit_outlives_a_hold(void **state)
     check(g);
 }
 
+#define NO_OBJECT                                                                                  \
+    "{\"specversion\":\"1.0\",\"id\":\"e\",\"source\":\"urn:acme:psa\",\"type\":\"" TYPE "\","     \
+    "\"data\":{}}"
+
 /* Two people at once: one act on an event in a commit, the second one sees what the first did. */
 static void two_edits_at_once(void **state)
 {
     struct rig *g = *state;
     struct tg_again_request r = {
-        .event = 1, .why = TG_AGAIN_EDIT, .body = tg_str_of("{\"x"), .actor = "cli:ada"};
+        .event = 1, .why = TG_AGAIN_EDIT, .body = tg_str_of(NO_OBJECT), .actor = "cli:ada"};
 
     (void)add_refused(g, 1, "{\"broken", "event_undecodable");
     start(g);
@@ -490,7 +494,9 @@ static void what_an_edit_may_not_change(void **state)
     assert_non_null(strstr(g->message, "must stay"));
     body_of(other, sizeof(other), "TE-1", 2, "W-001");
     assert_int_equal(ask(g, event, TG_AGAIN_EDIT, other), TG_AGAIN_REFUSED);
-    assert_int_equal(ask(g, event, TG_AGAIN_EDIT, "not JSON"), TG_AGAIN_REFUSED);
+    assert_int_equal(ask(g, event, TG_AGAIN_EDIT, "not JSON"), TG_AGAIN_INVALID);
+    assert_int_equal(ask(g, event, TG_AGAIN_EDIT, "{}"), TG_AGAIN_INVALID);
+    assert_non_null(strstr(g->message, "missing"));
     assert_int_equal(ask(g, event, TG_AGAIN_RELEASE, NULL), TG_AGAIN_REFUSED);
     assert_non_null(strstr(g->message, "not held"));
     assert_int_equal(ask(g, 77, TG_AGAIN_REPLAY, NULL), TG_AGAIN_REFUSED);
@@ -504,16 +510,16 @@ static void an_event_that_was_no_object_becomes_one(void **state)
 {
     struct rig *g = *state;
     char body[1024];
-    int64_t event = add_refused(g, 1,
-                                "{\"specversion\":\"1.0\",\"id\":\"e\",\"source\":"
-                                "\"urn:acme:psa\",\"type\":\"" TYPE "\",\"data\":{}}",
-                                "schema_invalid");
+    int64_t event = add_refused(g, 1, NO_OBJECT, "schema_invalid");
 
     start(g);
     assert_int_equal(ask(g, event, TG_AGAIN_REPLAY, NULL), TG_AGAIN_UNCHANGED);
     assert_string_equal(g->code, "schema_invalid");
-    assert_int_equal(ask(g, event, TG_AGAIN_EDIT, "{\"broken"), TG_AGAIN_DONE);
-    assert_string_equal(g->code, "event_undecodable"); /* another fault: another exception */
+    assert_int_equal(ask(g, event, TG_AGAIN_EDIT, "{\"broken"), TG_AGAIN_INVALID);
+    assert_int_equal(jt_sql_int(g->journal, "SELECT count(*) FROM edits"), 0);
+    body_of(body, sizeof(body), "TE-1", 0, "W-001");
+    assert_int_equal(ask(g, event, TG_AGAIN_EDIT, body), TG_AGAIN_DONE);
+    assert_string_equal(g->code, "schema_invalid"); /* another fault: another exception */
     assert_int_equal(jt_sql_int(g->journal, "SELECT state FROM events"), TG_EVENT_EXCEPTION);
     body_of(body, sizeof(body), "TE-1", 1, "W-001");
     assert_int_equal(ask(g, event, TG_AGAIN_EDIT, body), TG_AGAIN_DONE);
