@@ -120,10 +120,24 @@ static int add_waiting(struct tg_api_context *ctx, const struct tg_api_request *
     return 0;
 }
 
+/* This call takes none. False: the reply says so. */
+static bool takes_no_parameters(const struct tg_api_request *rq, struct tg_reply *out)
+{
+    static const char *const names[] = {NULL};
+    struct tg_str values[1];
+    struct tg_error err = {""};
+
+    if (tg_params_read(rq->args, rq->arg_count, rq->args_cut, names, values, &err) == 0) {
+        return true;
+    }
+    tg_reply_problem(out, TG_PROBLEM_QUERY_INVALID, rq->correlation_id, "%s", err.text);
+    return false;
+}
+
 void tg_api_ops_destinations(struct tg_api_context *ctx, const struct tg_api_request *rq,
                              struct tg_reply *out)
 {
-    struct tg_control *c = tg_api_may(rq, TG_API_READ_SCOPE, out)
+    struct tg_control *c = tg_api_may(rq, TG_API_READ_SCOPE, out) && takes_no_parameters(rq, out)
                                ? tg_ops_control(rq, TG_CONTROL_DESTINATIONS, out)
                                : NULL;
 
@@ -144,11 +158,23 @@ void tg_api_ops_destinations(struct tg_api_context *ctx, const struct tg_api_req
     tg_control_drop(c);
 }
 
+bool tg_ops_is_text(const json_t *value, size_t max)
+{
+    const struct tg_str text = {(const unsigned char *)json_string_value(value),
+                                json_string_length(value)};
+    size_t blanks = 0;
+
+    while (blanks < text.len && text.data[blanks] == ' ') {
+        blanks++;
+    }
+    return value == NULL || (tg_str_is_line(text, max) && blanks < text.len);
+}
+
 /* {"reason": "..."} or nothing. False: the reply says what is wrong. */
 static bool read_reason(const struct tg_api_request *rq, struct tg_control *c, struct tg_reply *out)
 {
     json_error_t why;
-    const char *reason;
+    const json_t *reason;
 
     if (rq->body.len == 0) {
         return true;
@@ -159,15 +185,16 @@ static bool read_reason(const struct tg_api_request *rq, struct tg_control *c, s
                          "the body is not one JSON object: send {\"reason\": \"...\"}, or nothing");
         return false;
     }
-    reason = json_string_value(json_object_get(c->body, "reason"));
+    reason = json_object_get(c->body, "reason");
     if (json_object_size(c->body) != (reason != NULL ? 1 : 0) ||
-        (reason != NULL && (!tg_str_is_line(tg_str_of(reason), TG_REASON_MAX_BYTES) ||
-                            !tg_str_copy(tg_str_of(reason), c->reason, sizeof(c->reason))))) {
+        !tg_ops_is_text(reason, TG_REASON_MAX_BYTES)) {
         tg_reply_problem(out, TG_PROBLEM_BODY_INVALID, rq->correlation_id,
-                         "the only member taken is `reason`, one line of 1 to %d bytes",
+                         "the only member taken is `reason`, one line of 1 to %d bytes that is "
+                         "not blank",
                          TG_REASON_MAX_BYTES);
         return false;
     }
+    (void)tg_str_copy(tg_str_of(json_string_value(reason)), c->reason, sizeof(c->reason));
     return true;
 }
 

@@ -84,23 +84,21 @@ static bool read_body(const struct tg_api_request *rq, struct tg_control *c, str
 {
     const json_t *reason;
     const char *decision;
-    struct tg_str text;
 
     c->body = json_loadb((const char *)rq->body.data, rq->body.len, JSON_REJECT_DUPLICATES, NULL);
     decision = json_string_value(json_object_get(c->body, "decision"));
     reason = json_object_get(c->body, "reason");
-    text = (struct tg_str){(const unsigned char *)json_string_value(reason),
-                           json_string_length(reason)};
     if (decision == NULL || (strcmp(decision, "approve") != 0 && strcmp(decision, "refuse") != 0) ||
         json_object_size(c->body) != (reason != NULL ? 2 : 1) ||
-        (reason != NULL && (!tg_str_is_line(text, TG_REASON_MAX_BYTES) ||
-                            !tg_str_copy(text, c->reason, sizeof(c->reason))))) {
+        !tg_ops_is_text(reason, TG_REASON_MAX_BYTES)) {
         tg_reply_problem(out, TG_PROBLEM_BODY_INVALID, rq->correlation_id,
                          "send {\"decision\": \"approve\" or \"refuse\", \"reason\": \"...\"}; the "
-                         "reason is one line of at most %d bytes, and may be left out",
+                         "reason is one line of at most %d bytes that is not blank, and may be "
+                         "left out",
                          TG_REASON_MAX_BYTES);
         return false;
     }
+    (void)tg_str_copy(tg_str_of(json_string_value(reason)), c->reason, sizeof(c->reason));
     return true;
 }
 

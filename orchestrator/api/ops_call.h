@@ -18,4 +18,8 @@ struct tg_control *tg_ops_control(const struct tg_api_request *rq, enum tg_contr
 bool tg_ops_call(struct tg_api_context *ctx, const struct tg_api_request *rq, struct tg_control *c,
                  struct tg_reply *out);
 
+/* A member of a body: not there, or one line of 1 to max bytes that says something: not of blanks
+ * alone. */
+bool tg_ops_is_text(const json_t *value, size_t max);
+
 #endif

@@ -58,14 +58,9 @@ static const char *text_of(const json_t *body, const char *name)
     return json_string_value(json_object_get(body, name));
 }
 
-/* A member that is not there, or one line of at most max bytes. */
-static bool is_line(const json_t *body, const char *name, size_t max)
+static bool is_text(const json_t *body, const char *name, size_t max)
 {
-    const json_t *value = json_object_get(body, name);
-    const struct tg_str text = {(const unsigned char *)json_string_value(value),
-                                json_string_length(value)};
-
-    return value == NULL || (json_is_string(value) && tg_str_is_line(text, max));
+    return tg_ops_is_text(json_object_get(body, name), max);
 }
 
 static const char *fault_of_resolve(const json_t *body)
@@ -82,8 +77,8 @@ static const char *fault_of_resolve(const json_t *body)
     return NULL;
 }
 
-/* What is wrong with the body; NULL: nothing. */
-static const char *fault_of(const struct shape *s, const json_t *body)
+/* What is wrong with the body, static or in text; NULL: nothing. */
+static const char *fault_of(const struct shape *s, const json_t *body, struct tg_error *text)
 {
     const json_t *period = json_object_get(body, "period");
     const char *name;
@@ -97,13 +92,15 @@ static const char *fault_of(const struct shape *s, const json_t *body)
     }
     for (size_t i = 0; i < s->required; i++) {
         if (json_object_get(body, s->members[i]) == NULL) {
-            return "the body lacks a member that is needed";
+            (void)tg_error_set(text, "the member `%s` is missing", s->members[i]);
+            return text->text;
         }
     }
-    if (!is_line(body, "reason", TG_REASON_MAX_BYTES) ||
-        !is_line(body, "assignee", TG_CLIENT_MAX_BYTES) ||
-        !is_line(body, "reference", TG_CONNECT_REF_MAX_BYTES)) {
-        return "`reason`, `assignee` and `reference` are one line each, and not too long";
+    if (!is_text(body, "reason", TG_REASON_MAX_BYTES) ||
+        !is_text(body, "assignee", TG_CLIENT_MAX_BYTES) ||
+        !is_text(body, "reference", TG_CONNECT_REF_MAX_BYTES)) {
+        return "`reason`, `assignee` and `reference` are one line each, not blank, and not too "
+               "long";
     }
     if (period != NULL &&
         (!json_is_string(period) ||
@@ -120,6 +117,7 @@ static const char *fault_of(const struct shape *s, const json_t *body)
 static bool read_body(const struct tg_api_request *rq, const struct shape *s, struct tg_control *c,
                       struct tg_reply *out)
 {
+    struct tg_error text;
     const char *fault;
 
     c->body = rq->body.len == 0 ? json_object()
@@ -128,7 +126,7 @@ static bool read_body(const struct tg_api_request *rq, const struct shape *s, st
     if (!json_is_object(c->body)) {
         return refuse(out, rq, "the body is not one JSON object", s);
     }
-    fault = fault_of(s, c->body);
+    fault = fault_of(s, c->body, &text);
     if (fault != NULL) {
         return refuse(out, rq, fault, s);
     }

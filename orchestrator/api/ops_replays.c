@@ -99,8 +99,7 @@ static bool read_filter(struct asked *a)
 
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         const json_t *value = json_object_get(a->filter, texts[i]);
-        const struct tg_str text = {(const unsigned char *)json_string_value(value),
-                                    json_string_length(value)};
+        const struct tg_str text = text_member(a->filter, texts[i]);
 
         if (value != NULL && !tg_str_is_line(text, TG_SUBJECT_MAX_BYTES)) {
             return refuse(a, "code, owner, destination and subject_prefix are one line each");
@@ -143,9 +142,9 @@ static bool read_body(struct asked *a)
     a->dry = dry == NULL || json_is_true(dry);
     a->token = json_string_value(token);
     a->reason = json_string_value(reason);
-    if ((dry != NULL && !json_is_boolean(dry)) ||
-        (reason != NULL && !tg_str_is_line(text_member(a->body, "reason"), TG_REASON_MAX_BYTES))) {
-        return refuse(a, "`dry_run` is true or false, `reason` one line of at most 200 bytes");
+    if ((dry != NULL && !json_is_boolean(dry)) || !tg_ops_is_text(reason, TG_REASON_MAX_BYTES)) {
+        return refuse(a, "`dry_run` is true or false, `reason` one line of at most 200 bytes that "
+                         "is not blank");
     }
     if (!a->dry && (a->token == NULL || strlen(a->token) != TOKEN_DIGITS)) {
         return refuse(a, "a real run quotes the `token` of a dry run with the same filter");

@@ -140,6 +140,7 @@ def test_who_may_and_what_is_sound(make_firm):
         for body in ("perhaps", 5, None):
             assert decide(firm, c, id_, body).status_code == 400
         assert decide(firm, c, id_, "approve", force=True).status_code == 400
+        assert decide(firm, c, id_, "approve", reason="  ").status_code == 400
         assert len(firm.exceptions()) == 1
         listed = firm.orchestrator.run("approvals", "list", "-c", firm.yaml)
         assert listed.returncode == 0 and f"exception {x}" in listed.stdout, listed.stderr

@@ -103,6 +103,8 @@ def test_held_across_a_kill(firm):
     ("ops:read ops:write", "POST", "/nope/pause", 404, "not_found"),
     ("ops:read ops:write", "POST", "/" + "x" * 300 + "/pause", 404, "not_found"),
     ("ops:read ops:write", "POST", "/erp/stop", 404, "not_found"),
+    ("ops:read", "GET", "?state=paused", 400, "query_invalid"),
+    ("ops:read", "GET", "?limit=1", 400, "query_invalid"),
     ("ops:read ops:write", "GET", "/erp/pause", 405, "method_not_allowed"),
     ("ops:read ops:write", "DELETE", "", 405, "method_not_allowed"),
 ])
@@ -114,7 +116,7 @@ def test_refused(firm, scope, method, path, status, code):
 
 
 @pytest.mark.parametrize("body", ["[]", "{", '{"reason": 7}', '{"reason": "a", "why": "b"}',
-                                  '{"reason": "a", "reason": "b"}', '{"reason": ""}',
+                                  '{"reason": "a", "reason": "b"}', '{"reason": ""}', '{"reason": "   "}',
                                   r'{"reason": "a\u001b[2J"}', json.dumps({"reason": "x" * 201})])
 def test_bad_reasons(firm, body):
     with firm.client() as c:

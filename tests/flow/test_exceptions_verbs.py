@@ -222,6 +222,11 @@ def test_events_are_judged_again_edited_and_given_up(make_firm):
                 "type": "com.tallygate.time_entry.approved.v1", "data": firm.entry(numbers[1], worker="W-001", project="P-101")}
         answer = call(firm, c, edited, "edit", {"content": body, "reason": "a typing error"})
         assert answer.status_code == 200 and answer.json()["state"] == "edited", answer.text
+        for content, said in (({}, "`data` is missing"), ({"data": {}}, "nothing was done"), (dict(body, data=None), "`data`"),
+                              (dict(body, data={"id": f"TE-{numbers[2]:06}"}), "nothing was done")):
+            wrong = call(firm, c, dropped, "edit", {"content": content})
+            assert (wrong.status_code, wrong.json()["code"]) == (400, "body_invalid"), wrong.text
+            assert said in wrong.json()["detail"], wrong.text
         assert call(firm, c, dropped, "resolve", {"outcome": "absent"}).status_code == 409
         answer = call(firm, c, dropped, "discard", {"reason": "a test"})
         assert answer.status_code == 200 and answer.json()["state"] == "discarded"
@@ -235,7 +240,8 @@ def test_events_are_judged_again_edited_and_given_up(make_firm):
 
 @pytest.mark.parametrize("verb,body", [
     ("assign", None), ("assign", {"assignee": ""}), ("assign", {"assignee": "a\nb"}), ("assign", {"assignee": 5}),
-    ("discard", None), ("discard", {}), ("discard", {"reason": ""}), ("discard", {"reason": "x" * 201}),
+    ("discard", None), ("discard", {}), ("discard", {"reason": ""}), ("discard", {"reason": " "}),
+    ("assign", {"assignee": "  "}), ("replay", {"reason": "    "}), ("discard", {"reason": "x" * 201}),
     ("resolve", {}), ("resolve", {"outcome": "perhaps"}), ("resolve", {"outcome": "posted"}),
     ("resolve", {"outcome": "absent", "reference": "L"}), ("resolve", {"outcome": "posted", "reference": "L" * 129}),
     ("edit", {}), ("edit", {"content": []}), ("edit", {"content": {}, "period": "a b"}), ("replay", {"force": True}),
@@ -244,6 +250,8 @@ def test_a_body_that_is_not_sound(firm, http, verb, body):
     answer = call(firm, http, 1, verb, body)
     assert answer.status_code == 400 and answer.json()["code"] == "body_invalid", answer.text
     assert "send {" in answer.json()["detail"]
+    if body == {}:
+        assert f"the member `{ {'discard': 'reason', 'resolve': 'outcome', 'edit': 'content'}[verb] }` is missing" in answer.text
 
 
 def test_whose_and_who(firm, http):

@@ -246,6 +246,7 @@ BAD = ["", "[]", "{", "7", '{"filter": {}}', '{"filter": []}', '{"filter": {"x":
        '{"filter": {"code": "a", "code": "b"}}', '{"filter": {"code": "a"}, "dry_run": 1}',
        '{"filter": {"code": "a"}, "more": 1}', '{"filter": {"code": "a"}, "dry_run": false}',
        '{"filter": {"code": "a"}, "dry_run": false, "token": "x"}', '{"filter": {"code": "a"}, "reason": ""}',
+       '{"filter": {"code": "a"}, "reason": "  "}',
        json.dumps({"filter": {"ids": list(range(1, 1002))}}), json.dumps({"filter": {"code": "x" * 256}})]
 
 
