@@ -45,7 +45,7 @@
 #define TG_KID_MAX_BYTES 255
 #define TG_JWT_KEY_TRIES_MAX 4 /* keys tried for a token without kid, or with a shared one */
 #define TG_NUMERIC_DATE_MAX_S INT64_C(253402300799) /* end of year 9999 */
-#define TG_ISSUER_NAME_MAX_BYTES 64     /* [A-Za-z0-9._-], at the edge and in tallygate.yaml */
+#define TG_ISSUER_NAME_MAX_BYTES 64 /* [A-Za-z0-9._-], at the edge and in tallygate.yaml */
 
 /* --- revocations --- */
 #define TG_REVOKE_VALUE_MAX_BYTES 255 /* a jti, sub or client */

@@ -233,7 +233,8 @@ static void find_data(struct tg_reading *r)
     }
     r->data = json_object_get(doc, "data");
     if (r->data == NULL || json_is_null(r->data)) {
-        refuse(r, "event_undecodable", "the CloudEvent carries no data: the member `data` is missing");
+        refuse(r, "event_undecodable",
+               "the CloudEvent carries no data: the member `data` is missing");
     }
 }
 
