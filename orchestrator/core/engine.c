@@ -474,6 +474,9 @@ int tg_engine_step(struct tg_engine *e, const struct tg_engine_event *ev, int64_
 {
     const int64_t before_ms = e->now_ms;
 
+    if (ev->kind == TG_EV_CANCEL && now_ms > before_ms) {
+        now_ms = before_ms;
+    }
     e->now_ms = now_ms;
     if (now_ms < before_ms) {
         tg_engine_shift(e, before_ms - now_ms);

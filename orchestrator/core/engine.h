@@ -106,6 +106,9 @@ enum tg_engine_event_kind {
  * FORGET) it goes its way, but for one thing: when it turns out that nothing happened, it is not
  * tried again nor given to a person, but marked cancelled. What may have landed is found out as
  * ever. -1: not held.
+ *
+ * It takes no time: what became due since the last step begins in the next one. So several that
+ * tg_engine_grip said WAITS of can be cancelled one after the other.
  */
 struct tg_engine_event {
     enum tg_engine_event_kind kind;

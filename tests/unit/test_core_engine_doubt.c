@@ -131,6 +131,26 @@ static void gives_up(void **state)
     gives_up_after(TG_DEDUPE_LOOKUP_ONLY, TG_LOOKUP_ABSENT);
 }
 
+/* Both wait, and become due before the first is cancelled: the second waits still. */
+static void cancelled_one_after_the_other(void **state)
+{
+    (void)state;
+    open_one(TG_DEDUPE_UNIQUE, 2);
+    for (int64_t id = 7; id <= 8; id++) {
+        rig_send(&rig, id);
+        rig_outcome(&rig, id, TG_OUTCOME_RETRY);
+        rig_marked(&rig, id);
+    }
+    rig.now_ms += 3600000;
+    for (int64_t id = 7; id <= 8; id++) {
+        assert_int_equal(tg_engine_grip(rig.engine, id), TG_GRIP_WAITS);
+        rig_cancel(&rig, id);
+        rig_expect(&rig, 0, TG_ACT_FORGET, id);
+        assert_int_equal(rig_count(&rig), 1);
+    }
+    rig_close(&rig);
+}
+
 /* An outage never makes an exception, however long. */
 static void lookup_down_uses_up_nothing(void **state)
 {
@@ -543,6 +563,7 @@ int main(void)
         cmocka_unit_test(sent_found_after_a_crash),
         cmocka_unit_test(none_goes_to_a_person),
         cmocka_unit_test(gives_up),
+        cmocka_unit_test(cancelled_one_after_the_other),
         cmocka_unit_test(lookup_down_uses_up_nothing),
         cmocka_unit_test(lookup_throttled_stops_the_destination),
         cmocka_unit_test(sends_get_a_probe_too),
