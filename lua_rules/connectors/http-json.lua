@@ -6,7 +6,7 @@ local json = require "lib.json"
 local url = require "lib.url"
 
 local OPTIONS = {
-  "method", "path", "dedupe", "ttl", "idempotency_header", "key_field", "fields", "envelope",
+  "method", "path", "dedupe", "ttl", "max_execution", "idempotency_header", "key_field", "fields", "envelope",
   "numbers", "posted", "duplicate", "retry", "ref", "message", "lookup_path", "lookup_list",
   "reverse", "reverse_path", "reverse_method",
 }
@@ -79,6 +79,9 @@ local function check_options(o)
     error("dedupe unique needs the key somewhere: {key} in `path`, `key_field` or " ..
           "`idempotency_header`")
   end
+  if not re.match(o.max_execution or "0", "^[0-9]{1,9}$") then
+    error("option `max_execution` is a whole number of seconds")
+  end
   if o.dedupe == "idempotency" and not tonumber(o.ttl or "") then
     error("dedupe idempotency needs option `ttl`: for how many seconds a key is known there")
   end
@@ -90,6 +93,7 @@ local function about(ctx)
   return {
     dedupe = o.dedupe,
     ttl_s = o.dedupe == "idempotency" and tonumber(o.ttl) or nil,
+    max_execution_s = o.max_execution and tonumber(o.max_execution) or nil,
     reversible = (o.reverse or "none") ~= "none",
   }
 end

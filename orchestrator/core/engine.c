@@ -159,6 +159,7 @@ static int on_loaded(struct tg_engine *e, const struct tg_engine_posting *from)
     p = tg_engine_take(e, from->id, from->destination, from->state);
     p->attempt = from->attempt;
     p->first_sent_ms = from->first_sent_ms;
+    p->sent_ms = e->now_ms; /* it may have been sent up to now */
     p->superseded = from->superseded;
     if (p->superseded && did_nothing(p)) {
         cancel(e, p);
@@ -320,6 +321,23 @@ static enum tg_outcome health_of(enum tg_lookup lookup)
     return TG_OUTCOME_IN_DOUBT;
 }
 
+/*
+ * Absent, and a request of it may still be at work there: that proves nothing. Looked up again when
+ * none can be any more. False: what it says counts.
+ */
+static bool is_too_early(struct tg_engine *e, struct tg_posting *p)
+{
+    const int64_t over_ms = p->sent_ms + e->destinations[p->destination].is.max_execution_ms;
+    const int64_t soonest_ms = e->now_ms + delay_ms(e, p->attempt, 0);
+
+    if (e->now_ms >= over_ms) {
+        return false;
+    }
+    p->due_ms = over_ms > soonest_ms ? over_ms : soonest_ms;
+    tg_engine_wait(e, p);
+    return true;
+}
+
 static int on_lookup(struct tg_engine *e, struct tg_posting *p, const struct tg_engine_event *ev)
 {
     const enum tg_lookup lookup = ev->lookup;
@@ -352,6 +370,9 @@ static int on_lookup(struct tg_engine *e, struct tg_posting *p, const struct tg_
         } else {
             tg_engine_enqueue(e, p);
         }
+        return 0;
+    }
+    if (lookup == TG_LOOKUP_ABSENT && is_too_early(e, p)) {
         return 0;
     }
     p->lookups++;

@@ -49,6 +49,8 @@ struct tg_engine_destination {
      * Shorter than the destination's own by the clock's error, the longest a send takes, and the
      * longest time between two steps: a clock set back loses that much. */
     int64_t idempotency_ttl_ms;
+    /* How long a request may go on there after it was sent: until then `absent` proves nothing. */
+    int64_t max_execution_ms;
     unsigned concurrency; /* of its account, 1..TG_DEST_CONCURRENCY_MAX */
     struct tg_rate rate;  /* of its account; capacity 0: none */
     /* 0: an account of its own. Destinations with the same number share one; concurrency and rate
@@ -173,7 +175,8 @@ struct tg_actions {
  *
  *   FOUND      posted
  *   ABSENT     re-sent if UNIQUE, or IDEMPOTENCY within its ttl (checked again when its turn comes)
- *              and attempts are left; otherwise as UNKNOWN, since it may still land or show
+ *              and attempts are left; else, when max_execution_ms since its last send are not over,
+ *              looked up again when they are, and nothing is used up; otherwise as UNKNOWN
  *   UNKNOWN    looked up again with backoff; after TG_LOOKUP_ATTEMPTS_MAX exception outcome_unknown
  *   DOWN       looked up again with backoff, counts for the breaker, uses up no look-up
  *   STUCK    looked up again after MENDED, or with a long backoff; uses up no look-up

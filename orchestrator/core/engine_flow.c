@@ -324,6 +324,7 @@ static void shift_posting(struct tg_posting *p, int64_t by_ms)
     if (p->first_sent_ms > 0) { /* the age of its key stays what it is */
         p->first_sent_ms = p->first_sent_ms > by_ms ? p->first_sent_ms - by_ms : 1;
     }
+    p->sent_ms -= by_ms;
     for (unsigned i = 0; i < p->path_len; i++) {
         if (p->path[i].due_ms != 0) {
             p->path[i].due_ms -= by_ms;
@@ -425,6 +426,7 @@ static void write_out(struct tg_engine *e, struct tg_posting *p, struct tg_actio
         break;
     case TG_ACT_SEND:
         (void)append(out, TG_ACT_SEND, p);
+        p->sent_ms = e->now_ms;
         tg_engine_set_phase(e, p, TG_PHASE_FLIGHT);
         break;
     case TG_ACT_LOOKUP:

@@ -56,6 +56,7 @@ struct tg_posting {
     int64_t id;
     int64_t due_ms; /* of RETRY; of the next look-up */
     int64_t first_sent_ms;
+    int64_t sent_ms; /* the last send; of one that was loaded with a send: when that was */
     uint32_t destination;
     uint32_t next; /* in the list of EMIT, or of free ones */
     enum tg_posting_state state;

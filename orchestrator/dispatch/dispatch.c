@@ -282,6 +282,7 @@ static int make_engine(struct tg_dispatch *d, struct tg_error *err)
             list[i] =
                 (struct tg_engine_destination){.dedupe = t->about.dedupe,
                                                .idempotency_ttl_ms = t->about.idempotency_ttl_ms,
+                                               .max_execution_ms = t->about.max_execution_ms,
                                                .concurrency = t->config->concurrency,
                                                .rate = t->config->rate,
                                                .account = t->config->account_number};

@@ -25,6 +25,14 @@ static bool is_edge(enum tg_posting_state from, enum tg_posting_state to)
     return false;
 }
 
+bool sim_is_at_work(const struct sim *s, const struct sim_row *r)
+{
+    const struct tg_engine_destination *is = &s->places[r->place].truth;
+
+    return is->dedupe == TG_DEDUPE_LOOKUP_ONLY && r->send_ms != 0 &&
+           sim_wall_ms(s) < r->send_ms + is->max_execution_ms;
+}
+
 void sim_judge_mark(struct sim *s, const struct tg_action *a)
 {
     const struct sim_row *r = find(s, a->id);
@@ -43,6 +51,10 @@ void sim_judge_mark(struct sim *s, const struct tg_action *a)
     }
     if (a->exception != NULL && strcmp(a->exception, "outcome_unknown") == 0) {
         sim_see(s, SIM_SEEN_UNKNOWN);
+        if (s->docs[r->doc].absent_last && a->from == TG_POSTING_IN_DOUBT && sim_is_at_work(s, r)) {
+            sim_fault(s, "posting %lld is given up as absent while a request may be at work",
+                      (long long)r->id);
+        }
         if (s->places[r->place].truth.dedupe == TG_DEDUPE_IDEMPOTENCY && r->first_sent_ms > 0 &&
             sim_wall_ms(s) - r->first_sent_ms >= s->places[r->place].truth.idempotency_ttl_ms) {
             sim_see(s, SIM_SEEN_TTL_PASSED);
@@ -113,6 +125,7 @@ void sim_judge_clock_back(struct sim *s, int64_t by_ms)
         struct sim_row *r = &s->rows[i];
 
         r->not_before_ms -= r->not_before_ms != 0 ? by_ms : 0;
+        r->send_ms -= r->send_ms != 0 ? by_ms : 0;
         open = open || (r->held && (r->told == TG_POSTING_RETRY || r->told == TG_POSTING_IN_DOUBT));
     }
     for (size_t i = 0; i < s->place_count; i++) {

@@ -370,6 +370,7 @@ static void do_action(struct sim *s, const struct tg_action *a)
     case TG_ACT_SEND:
         sim_judge_send(s, row, a);
         s->rows[row].went = true;
+        s->rows[row].send_ms = sim_wall_ms(s);
         sim_place_send(s, row);
         break;
     case TG_ACT_LOOKUP:
@@ -711,7 +712,11 @@ void sim_shell_answer(struct sim *s, uint32_t request, int result, int64_t retry
     if (q->is_lookup) {
         ev.kind = TG_EV_LOOKUP;
         ev.lookup = (enum tg_lookup)result;
+        s->docs[r->doc].absent_last = ev.lookup == TG_LOOKUP_ABSENT;
         if (ev.lookup == TG_LOOKUP_ABSENT) {
+            if (sim_is_at_work(s, r)) {
+                sim_see(s, SIM_SEEN_EARLY_ABSENT);
+            }
             s->docs[r->doc].absent_said = true;
             s->docs[r->doc].absent_ms = s->now_ms;
         }

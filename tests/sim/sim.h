@@ -60,6 +60,7 @@
     X(LOST_MARK, "sometimes says a mark is durable and never writes it")                           \
     X(CLAIMS_UNIQUE, "declares unique for a destination that does not dedupe")                     \
     X(TTL_TOO_LONG, "declares an idempotency ttl that never ends")                                 \
+    X(NO_EXECUTION, "does not say how long a request may go on there")                             \
     X(TOO_MANY, "configures more concurrency than there is")                                       \
     X(OWN_ACCOUNTS, "gives each destination of an account limits of its own")                      \
     X(UNWRITTEN_WAIT, "does not write down what a destination asked for")                          \
@@ -125,6 +126,7 @@ enum sim_mutation { SIM_MUTATION_TABLE(SIM_MUTATION_ENUM) SIM_MUTATION_COUNT };
     X(NO_ROOM, "steps with hardly any room for actions")                                           \
     X(USED_UP, "exceptions attempts_used_up")                                                      \
     X(UNKNOWN, "exceptions outcome_unknown")                                                       \
+    X(EARLY_ABSENT, "look-ups that said absent while a request may have been at work")             \
     X(TTL_PASSED, "postings whose key was forgotten meanwhile")                                    \
     X(CALM, "runs without faults")                                                                 \
     X(CORRECTED_BEFORE, "corrections of what had not been sent")                                   \
@@ -254,6 +256,7 @@ struct sim_doc {
     bool key_rejected;
     bool poisoned; /* rejected for good, from poisoned_ms on */
     int64_t poisoned_ms;
+    bool absent_last;  /* the last answer of a look-up was absent */
     bool absent_said;  /* by a look-up, to this process */
     int64_t absent_ms; /* when it was last said, to any */
 };
@@ -293,6 +296,7 @@ struct sim_row {
     unsigned marks_out;
     bool went; /* since its last sent mark, or it was found sent */
     int64_t send_marked_ms;
+    int64_t send_ms;       /* its last send, on the clock as it is now */
     int64_t not_before_ms; /* its own Retry-After */
 };
 
@@ -498,6 +502,8 @@ void sim_place_land(struct sim *s, uint32_t request);
 void sim_judge_mark(struct sim *s, const struct tg_action *a);
 void sim_judge_send(struct sim *s, uint32_t row, const struct tg_action *a);
 void sim_judge_lookup(struct sim *s, uint32_t row);
+/* A request of it may still be at work at a destination that tells nobody. */
+bool sim_is_at_work(const struct sim *s, const struct sim_row *r);
 void sim_judge_cancel(struct sim *s, uint32_t row); /* it was granted */
 /* What must not come before its hour: the hour moves with the clock. */
 void sim_judge_clock_back(struct sim *s, int64_t by_ms);

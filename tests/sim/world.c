@@ -141,6 +141,7 @@ static void make_place(struct sim *s, uint32_t place)
 
     p->truth.dedupe = (enum tg_dedupe)sim_below(s, 4);
     p->truth.idempotency_ttl_ms = ttls_ms[sim_below(s, 4)];
+    p->truth.max_execution_ms = SIM_NET_LATE_MAX_MS + SIM_EXEC_LATE_MAX_MS;
     p->truth.concurrency = (unsigned)sim_between(s, 1, 6);
     p->truth.rate.emission_us = 1;
     p->truth.rate.capacity = 0;
@@ -160,6 +161,9 @@ static void make_place(struct sim *s, uint32_t place)
         break;
     case SIM_MUTATION_TTL_TOO_LONG:
         p->declared.idempotency_ttl_ms = INT64_MAX / 4;
+        break;
+    case SIM_MUTATION_NO_EXECUTION:
+        p->declared.max_execution_ms = 0;
         break;
     case SIM_MUTATION_TOO_MANY:
         p->declared.concurrency += 2;

@@ -151,6 +151,54 @@ static void cancelled_one_after_the_other(void **state)
     rig_close(&rig);
 }
 
+/* Absent while the request may be at work there: one timer, and nothing is used up. */
+static void absent_too_early_proves_nothing(void **state)
+{
+    struct tg_engine_destination place = rig_place(TG_DEDUPE_LOOKUP_ONLY, 1);
+    int64_t sent_ms;
+
+    (void)state;
+    place.max_execution_ms = 120000;
+    rig_open(&rig, &place, 1);
+    sent_ms = rig.now_ms;
+    into_doubt(7);
+    rig_wake_lookup(&rig, 7);
+    rig_lookup(&rig, 7, TG_LOOKUP_ABSENT);
+    rig_expect_none(&rig);
+    assert_int_equal(tg_engine_wake_ms(rig.engine), sent_ms + 120000);
+    for (int i = 1; i < TG_LOOKUP_ATTEMPTS_MAX; i++) {
+        rig_wake_lookup(&rig, 7);
+        rig_lookup(&rig, 7, TG_LOOKUP_ABSENT);
+        rig_expect_none(&rig);
+    }
+    rig_wake_lookup(&rig, 7);
+    rig_lookup(&rig, 7, TG_LOOKUP_ABSENT);
+    expect_exception(0, 7, "outcome_unknown");
+    rig_close(&rig);
+    /* loaded: nobody knows when it was sent last, so from then on */
+    rig_open(&rig, &place, 1);
+    rig_load(&rig, 8, TG_POSTING_IN_DOUBT, 1);
+    rig_wake_lookup(&rig, 8);
+    rig_lookup(&rig, 8, TG_LOOKUP_ABSENT);
+    assert_int_equal(tg_engine_wake_ms(rig.engine), RIG_T0 + 120000);
+    /* the clock is set back: it moves along */
+    rig.now_ms -= 3600000;
+    rig_tick(&rig, 0);
+    assert_int_equal(tg_engine_wake_ms(rig.engine), RIG_T0 + 120000 - 3600000);
+    rig_wake_lookup(&rig, 8);
+    rig_lookup(&rig, 8, TG_LOOKUP_FOUND);
+    rig_expect_mark(&rig, 0, 8, TG_POSTING_IN_DOUBT, TG_POSTING_POSTED, 1);
+    rig_close(&rig);
+    /* a destination that drops repeats itself is asked again at once: the late one does no harm */
+    place.dedupe = TG_DEDUPE_UNIQUE;
+    rig_open(&rig, &place, 1);
+    into_doubt(7);
+    rig_wake_lookup(&rig, 7);
+    rig_lookup(&rig, 7, TG_LOOKUP_ABSENT);
+    rig_expect_mark(&rig, 0, 7, TG_POSTING_IN_DOUBT, TG_POSTING_READY, 1);
+    rig_close(&rig);
+}
+
 /* An outage never makes an exception, however long. */
 static void lookup_down_uses_up_nothing(void **state)
 {
@@ -564,6 +612,7 @@ int main(void)
         cmocka_unit_test(none_goes_to_a_person),
         cmocka_unit_test(gives_up),
         cmocka_unit_test(cancelled_one_after_the_other),
+        cmocka_unit_test(absent_too_early_proves_nothing),
         cmocka_unit_test(lookup_down_uses_up_nothing),
         cmocka_unit_test(lookup_throttled_stops_the_destination),
         cmocka_unit_test(sends_get_a_probe_too),
