@@ -32,12 +32,14 @@ make -s -f "$builddir/Makefile" -j2 modules >"$log" 2>&1 || {
     exit 1
 }
 cd "$root"
-cp "$builddir/ngx_http_tally_module.so" "$out"
-extra=$(nm -D --defined-only "$out" | awk '{print $3}' |
+# renamed into place: a worker that runs has the old file mapped, and would crash if it were written over
+cp "$builddir/ngx_http_tally_module.so" "$out.new"
+extra=$(nm -D --defined-only "$out.new" | awk '{print $3}' |
     grep -vE '^(ngx_modules|ngx_module_names|ngx_module_order)$' || true)
 if [ -n "$extra" ]; then
     echo "module: exports more than it may: $extra" >&2
-    rm -f "$out"
+    rm -f "$out.new"
     exit 1
 fi
+mv -f "$out.new" "$out"
 echo "  ngx  $out"
