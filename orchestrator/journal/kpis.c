@@ -32,7 +32,6 @@ struct counting {
     int64_t low, high; /* seq of the chain */
     size_t code_room;
     char periods[TG_KPI_PERIODS_MAX][TG_CE_ATTRIBUTE_MAX_BYTES + 1];
-    int64_t found;   /* of one look-up */
     uint64_t summed; /* postings added up for the reconciliation */
     bool failed, periods_cut;
 };
@@ -158,15 +157,29 @@ static struct tg_kpi_destination *destination_of(const struct tg_kpis *k, int64_
 
 typedef void (*row_fn)(struct counting *c, sqlite3_stmt *row, int64_t at_ms);
 
+struct found {
+    struct counting *c;
+    int64_t at_ms;
+    row_fn fn;
+};
+
+static bool on_found(void *arg, sqlite3_stmt *row)
+{
+    const struct found *f = arg;
+
+    f->fn(f->c, row, f->at_ms);
+    return false;
+}
+
 /* The row that the id in `subject` ("posting 17") is of. No such row is nothing to count. */
 static void look_up(struct counting *c, enum tg_reader_statement which, const char *sql,
                     const char *subject, int64_t at_ms, row_fn fn)
 {
+    struct found found = {c, at_ms, fn};
     const char *number = strchr(subject, ' ');
     sqlite3_stmt *s = tg_reader_statement(c->r, which, sql, c->err);
     struct tg_bind b;
     int64_t id;
-    int result;
 
     if (s == NULL) {
         c->failed = true;
@@ -177,11 +190,7 @@ static void look_up(struct counting *c, enum tg_reader_statement which, const ch
     }
     b = tg_bind_begin(s);
     tg_bind_i64(&b, id);
-    result = b.result == SQLITE_OK ? sqlite3_step(s) : b.result;
-    if (result == SQLITE_ROW) {
-        fn(c, s, at_ms);
-    }
-    if (tg_reader_finish(c->r, s, result, 1, false, "what an audit row is about", c->err) != 0) {
+    if (tg_reader_rows(c->r, &b, on_found, &found, "what an audit row is about", c->err) != 0) {
         c->failed = true;
     }
 }
@@ -235,6 +244,13 @@ static void on_posting_exception(struct counting *c, sqlite3_stmt *row, int64_t 
     }
 }
 
+static bool on_later(void *arg, sqlite3_stmt *row)
+{
+    (void)row;
+    *(bool *)arg = true;
+    return false;
+}
+
 /* Did the span say something later about this posting's end? Then that counts. */
 static bool is_said_later(struct counting *c, const char *subject, int64_t seq)
 {
@@ -245,7 +261,7 @@ static bool is_said_later(struct counting *c, const char *subject, int64_t seq)
         "action = 'posting.exception') LIMIT 1",
         c->err);
     struct tg_bind b;
-    int result;
+    bool later = false;
 
     if (s == NULL) {
         c->failed = true;
@@ -256,11 +272,10 @@ static bool is_said_later(struct counting *c, const char *subject, int64_t seq)
     tg_bind_i64(&b, seq);
     tg_bind_i64(&b, c->high);
     tg_bind_i64(&b, c->span.until_ms);
-    result = b.result == SQLITE_OK ? sqlite3_step(s) : b.result;
-    if (tg_reader_finish(c->r, s, result, 1, false, "audit rows", c->err) != 0) {
+    if (tg_reader_rows(c->r, &b, on_later, &later, "audit rows", c->err) != 0) {
         c->failed = true;
     }
-    return result == SQLITE_ROW;
+    return later;
 }
 
 static bool is_of_tenant(const struct counting *c, sqlite3_stmt *row, int column)
