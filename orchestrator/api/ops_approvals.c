@@ -1,30 +1,23 @@
 /* ops_approvals.c: GET /v1/ops/approvals, POST /v1/ops/approvals/{id}: the second person's part. */
 #include <string.h>
-#include <time.h>
 
 #include "api/ops_call.h"
 #include "api/ops_list.h"
 #include "api/rows.h"
 #include "common/codec.h"
 #include "common/log.h"
+#include "dispatch/dispatch.h"
 #include "journal/approvals.h"
 
 #define APPROVE_SCOPE "ops:approve"
-
-static int64_t now_ms(void)
-{
-    struct timespec ts;
-
-    (void)clock_gettime(CLOCK_REALTIME, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 /* One whose time is up has expired, though nobody came to write it down. */
 static json_t *approval_json(const struct tg_row_approval *row)
 {
     const enum tg_approval_state state =
-        row->state == TG_APPROVAL_PENDING && row->expires_ms <= now_ms() ? TG_APPROVAL_EXPIRED
-                                                                         : row->state;
+        row->state == TG_APPROVAL_PENDING && row->expires_ms <= tg_dispatch_now_ms()
+            ? TG_APPROVAL_EXPIRED
+            : row->state;
 
     return json_pack("{s:I, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o}", "id",
                      (json_int_t)row->id, "verb", row->verb, "subject", row->subject, "state",

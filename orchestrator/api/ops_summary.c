@@ -1,10 +1,10 @@
 /* ops_summary.c: GET /v1/ops/summary: how things stand, by partial indexes alone. */
 #include <stdlib.h>
-#include <time.h>
 
 #include "api/ops_list.h"
 #include "api/rows.h"
 #include "core/metrics.h"
+#include "dispatch/dispatch.h"
 #include "journal/restored.h"
 #include "journal/summary.h"
 
@@ -233,14 +233,6 @@ static int add_process(struct summary *s, json_t *root)
     return rc < 0 ? -1 : 0;
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec t;
-
-    return clock_gettime(CLOCK_REALTIME, &t) == 0 ? (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000
-                                                  : 0;
-}
-
 void tg_api_ops_summary(struct tg_api_context *ctx, const struct tg_api_request *rq,
                         struct tg_reply *out)
 {
@@ -254,7 +246,7 @@ void tg_api_ops_summary(struct tg_api_context *ctx, const struct tg_api_request 
         return;
     }
     if (tg_ops_list_begin(&s->list, ctx, rq, NULL, names, out)) {
-        root = json_pack("{s:o}", "at", tg_json_time(now_ms()));
+        root = json_pack("{s:o}", "at", tg_json_time(tg_dispatch_now_ms()));
         s->list.failed = root == NULL;
         if (!s->list.failed && add_exceptions(s, root) == 0 && add_destinations(s, root) == 0 &&
             add_held(s, root) == 0 && add_process(s, root) == 0) {

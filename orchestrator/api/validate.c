@@ -3,12 +3,12 @@
  */
 #include <string.h>
 #include <strings.h>
-#include <time.h>
 
 #include "api/handlers.h"
 #include "common/cloudevent.h"
 #include "common/log.h"
 #include "core/metrics.h"
+#include "dispatch/dispatch.h"
 
 #define TIME_ENTRY_TYPE "com.tallygate.time_entry.approved.v1"
 
@@ -23,16 +23,6 @@ static bool is_json(struct tg_str content_type)
     }
     return content_type.len == len || content_type.data[len] == ';' ||
            content_type.data[len] == ' ' || content_type.data[len] == '\t';
-}
-
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    if (clock_gettime(CLOCK_REALTIME, &now) != 0) {
-        return 0;
-    }
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 static const struct tg_config_source *find_source(const struct tg_config_tenant *t,
@@ -175,7 +165,7 @@ void tg_api_validate_time_entries(struct tg_api_context *ctx, const struct tg_ap
     } else {
         pipeline.rules = ctx->rules;
         in.master = ctx->masters[tenant - config->tenants];
-        in.received_ms = now_ms();
+        in.received_ms = tg_dispatch_now_ms();
         tg_reply_json(out, 200, check_all(&pipeline, &in, doc), rq->correlation_id);
     }
     json_decref(doc);
