@@ -6,9 +6,9 @@
 
 #define PARTS_MAX 5
 
-/* PREFIX:{sNN}:TAIL and what follows it. The maxima of limits.h leave room. */
+/* PREFIX:{sNN}:TAIL, then the binary digest when there is one. */
 static int key_write(struct tg_key *out, struct tg_str prefix, unsigned shard, const char *tail,
-                     struct tg_str end)
+                     const unsigned char *digest)
 {
     struct tg_str rest = tg_str_of(tail);
     size_t at;
@@ -26,54 +26,34 @@ static int key_write(struct tg_key *out, struct tg_str prefix, unsigned shard, c
     at += 2;
     memcpy(out->data + at, rest.data, rest.len);
     at += rest.len;
-    if (end.len > 0) {
-        memcpy(out->data + at, end.data, end.len);
-        at += end.len;
+    if (digest != NULL) {
+        memcpy(out->data + at, digest, TG_IDEM_DIGEST_BYTES);
+        at += TG_IDEM_DIGEST_BYTES;
     }
     out->len = at;
     return 0;
 }
 
-static const struct tg_str nothing = {NULL, 0};
-
 int tg_key_events(struct tg_key *out, struct tg_str prefix, unsigned shard)
 {
-    return key_write(out, prefix, shard, "events", nothing);
+    return key_write(out, prefix, shard, "events", NULL);
 }
 
 int tg_key_meta(struct tg_key *out, struct tg_str prefix, unsigned shard)
 {
-    return key_write(out, prefix, shard, "meta", nothing);
-}
-
-int tg_key_revoked(struct tg_key *out, struct tg_str prefix, unsigned shard)
-{
-    return key_write(out, prefix, shard, "revoked", nothing);
-}
-
-int tg_key_revoked_at(struct tg_key *out, struct tg_str prefix, unsigned shard)
-{
-    return key_write(out, prefix, shard, "revoked_at", nothing);
-}
-
-int tg_key_unknown_kid(struct tg_key *out, struct tg_str prefix, struct tg_str issuer)
-{
-    if (!tg_str_is_name(issuer, TG_ISSUER_NAME_MAX_BYTES)) {
-        return -1;
-    }
-    return key_write(out, prefix, 0, "unknown_kid:", issuer);
+    return key_write(out, prefix, shard, "meta", NULL);
 }
 
 int tg_key_idem(struct tg_key *out, struct tg_str prefix, unsigned shard,
                 const unsigned char digest[TG_IDEM_DIGEST_BYTES])
 {
-    return key_write(out, prefix, shard, "idem:", (struct tg_str){digest, TG_IDEM_DIGEST_BYTES});
+    return key_write(out, prefix, shard, "idem:", digest);
 }
 
 int tg_key_rate(struct tg_key *out, struct tg_str prefix, unsigned shard,
                 const unsigned char digest[TG_IDEM_DIGEST_BYTES])
 {
-    return key_write(out, prefix, shard, "rate:", (struct tg_str){digest, TG_IDEM_DIGEST_BYTES});
+    return key_write(out, prefix, shard, "rate:", digest);
 }
 
 /* SHA-256 of the parts, each behind its length, cut to TG_IDEM_DIGEST_BYTES. */

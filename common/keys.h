@@ -5,8 +5,6 @@
  *   PREFIX:{s07}:idem:<16 bytes>   idempotency record, expires (binary tail)
  *   PREFIX:{s07}:rate:<16 bytes>   one GCRA theoretical arrival time in microseconds, expires
  *   PREFIX:{s07}:meta              contract version, shard count, hash name; id of the journal
- *   PREFIX:{s07}:revoked           sorted set of revocations; with :revoked_at, see common/revoke.h
- *   PREFIX:{s00}:unknown_kid:NAME  a token of issuer NAME was signed by a key nobody has; expires
  *
  * Ownership: keys are written into the caller's struct; nothing is allocated.
  */
@@ -23,16 +21,10 @@ struct tg_key {
 /* Each returns 0, or -1 when prefix is empty or too long or the shard too large. */
 int tg_key_events(struct tg_key *out, struct tg_str prefix, unsigned shard);
 int tg_key_meta(struct tg_key *out, struct tg_str prefix, unsigned shard);
-int tg_key_revoked(struct tg_key *out, struct tg_str prefix, unsigned shard);
-int tg_key_revoked_at(struct tg_key *out, struct tg_str prefix, unsigned shard);
 int tg_key_idem(struct tg_key *out, struct tg_str prefix, unsigned shard,
                 const unsigned char digest[TG_IDEM_DIGEST_BYTES]);
 int tg_key_rate(struct tg_key *out, struct tg_str prefix, unsigned shard,
                 const unsigned char digest[TG_IDEM_DIGEST_BYTES]);
-
-/* Always of shard 0, so that one command reads those of all issuers. -1 also: issuer is not a name
- * of at most TG_ISSUER_NAME_MAX_BYTES. */
-int tg_key_unknown_kid(struct tg_key *out, struct tg_str prefix, struct tg_str issuer);
 
 /*
  * Digest of an idempotency key in its scope: first 16 bytes of SHA-256 over the five parts, each
