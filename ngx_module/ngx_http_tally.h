@@ -11,8 +11,8 @@
  *
  * The configuration is read-only after load.  All state of a request is in
  * its ngx_http_tally_ctx_t; all state of a worker is in the link, issuer,
- * secret and cache objects that init_process creates.  What workers share is
- * in the zone, see ngx_http_tally_zone.h.
+ * secret and cache objects that init_process creates.  Only counters are in
+ * shared memory.
  *
  * Ownership: conf objects live in the cycle's pool; ctx in r->pool; an op
  * lives on the heap, because hiredis keeps it until its reply comes, which
@@ -679,10 +679,12 @@ ngx_int_t ngx_http_tally_add_variables(ngx_conf_t *cf);
 
 /* ---- _metrics.c ---- */
 
-/* Without a tally_zone counting is off. */
+/* The zone's counters for this process; NULL zone: counting is off. */
+void ngx_http_tally_count_init(ngx_shm_zone_t *zone);
 void ngx_http_tally_count(ngx_uint_t metric);
 void ngx_http_tally_count_refused(enum tg_problem_code code);
 ngx_int_t ngx_http_tally_metrics_handler(ngx_http_request_t *r);
+ngx_int_t ngx_http_tally_init_zone(ngx_shm_zone_t *shm_zone, void *data);
 
 
 #endif /* _NGX_HTTP_TALLY_H_INCLUDED_ */

@@ -6,7 +6,7 @@
  */
 
 
-#include "ngx_http_tally_zone.h"
+#include "ngx_http_tally.h"
 
 
 static char *ngx_http_tally_publish_params(ngx_conf_t *cf,

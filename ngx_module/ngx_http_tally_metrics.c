@@ -1,14 +1,21 @@
 
 /*
  * Counters in shared memory, and their page: Prometheus text format 0.0.4.
- * Counters are added to without a lock.
+ * The zone holds numbers only, never a pointer into the configuration, so
+ * that it outlives a reload.  Counters are added to without a lock.
  */
 
 
-#include "ngx_http_tally_zone.h"
+#include "ngx_http_tally.h"
 
 
 #define NGX_HTTP_TALLY_LINE_MAX  256
+
+
+typedef struct {
+    ngx_uint_t                   count;         /* of counters: the layout */
+    ngx_atomic_t                 counters[NGX_HTTP_TALLY_METRIC_COUNT];
+} ngx_http_tally_shared_t;
 
 
 typedef struct {
@@ -32,15 +39,62 @@ static const ngx_http_tally_metric_t  ngx_http_tally_metrics_table[] = {
 };
 
 
+static ngx_http_tally_shared_t  *ngx_http_tally_shared;  /* of this process */
+
+
+ngx_int_t
+ngx_http_tally_init_zone(ngx_shm_zone_t *shm_zone, void *data)
+{
+    ngx_slab_pool_t          *pool;
+    ngx_http_tally_shared_t  *shared;
+
+    if (data) {
+        shared = data;
+
+    } else {
+        pool = (ngx_slab_pool_t *) shm_zone->shm.addr;
+
+        if (shm_zone->shm.exists) {
+            shared = pool->data;
+
+        } else {
+            shared = ngx_slab_calloc(pool, sizeof(ngx_http_tally_shared_t));
+            if (shared == NULL) {
+                return NGX_ERROR;
+            }
+
+            shared->count = NGX_HTTP_TALLY_METRIC_COUNT;
+            pool->data = shared;
+        }
+    }
+
+    if (shared->count != NGX_HTTP_TALLY_METRIC_COUNT) {
+        ngx_log_error(NGX_LOG_EMERG, shm_zone->shm.log, 0,
+                      "tally_zone \"%V\" holds the counters of another "
+                      "version of the module, restart nginx instead of "
+                      "reloading it", &shm_zone->shm.name);
+        return NGX_ERROR;
+    }
+
+    shm_zone->data = shared;
+
+    return NGX_OK;
+}
+
+
+void
+ngx_http_tally_count_init(ngx_shm_zone_t *zone)
+{
+    ngx_http_tally_shared = zone ? zone->data : NULL;
+}
+
+
 void
 ngx_http_tally_count(ngx_uint_t metric)
 {
-    ngx_http_tally_shared_t  *shared;
-
-    shared = ngx_http_tally_zone_header();
-
-    if (shared && metric < NGX_HTTP_TALLY_METRIC_COUNT) {
-        (void) ngx_atomic_fetch_add(&shared->counters[metric], 1);
+    if (ngx_http_tally_shared && metric < NGX_HTTP_TALLY_METRIC_COUNT) {
+        (void) ngx_atomic_fetch_add(&ngx_http_tally_shared->counters[metric],
+                                    1);
     }
 }
 

@@ -5,7 +5,7 @@
  */
 
 
-#include "ngx_http_tally_zone.h"
+#include "ngx_http_tally.h"
 
 #include "common/digest.h"
 
@@ -223,7 +223,7 @@ ngx_http_tally_init_process(ngx_cycle_t *cycle)
         return NGX_OK;
     }
 
-    ngx_http_tally_zone_use(mcf->zone);
+    ngx_http_tally_count_init(mcf->zone);
 
     if (ngx_http_tally_cache_init(cycle) != NGX_OK
         || ngx_http_tally_watch_init(cycle, mcf) != NGX_OK
