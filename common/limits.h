@@ -45,14 +45,6 @@
 #define TG_KID_MAX_BYTES 255
 #define TG_JWT_KEY_TRIES_MAX 4 /* keys tried for a token without kid, or with a shared one */
 #define TG_NUMERIC_DATE_MAX_S INT64_C(253402300799) /* end of year 9999 */
-#define TG_ISSUER_NAME_MAX_BYTES 64 /* [A-Za-z0-9._-], at the edge and in tallygate.yaml */
-
-/* --- revocations --- */
-#define TG_REVOKE_VALUE_MAX_BYTES 255 /* a jti, sub or client */
-#define TG_REVOKE_MEMBER_MAX_BYTES                                                                 \
-    (3 * (TG_TENANT_MAX_BYTES + TG_ISSUER_NAME_MAX_BYTES + TG_REVOKE_VALUE_MAX_BYTES) + 9)
-#define TG_REVOKED_PER_SHARD_MAX 4096 /* a further one is refused until some have expired */
-#define TG_REVOKE_FOR_DEFAULT_MS (INT64_C(30) * 86400000) /* longer than tokens are good */
 
 /* --- signatures --- */
 #define TG_SECRETS_FILE_MAX_BYTES (16 * 1024 * 1024)
